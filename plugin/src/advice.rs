@@ -75,6 +75,7 @@ fn word(remedy: &Remedy) -> Option<String> {
         Remedy::GoOn(Command::DnsPatch) => "run the same command again to finish",
         Remedy::GoOn(Command::Backup | Command::Restore) => "run the same command again to go on",
         Remedy::WaitLonger => "run up again to go on waiting, with a longer --timeout where it is only slow",
+        Remedy::Longer => "give it longer with --timeout",
         Remedy::TakeDown(components) => match components.as_slice() {
             [] => return Some(command("down")),
             some => {
@@ -224,6 +225,7 @@ mod tests {
             Remedy::DryRun,
             Remedy::Again,
             Remedy::WaitLonger,
+            Remedy::Longer,
             Remedy::TakeDown(vec![]),
             Remedy::TakeDown(vec![component, Component::Etcd]),
             Remedy::Scale { component, to: Some(2) },

@@ -5,6 +5,7 @@ mod client;
 mod credential_file;
 mod kubeconfig;
 mod namespace;
+mod plugin;
 mod proxy;
 mod token_file;
 
@@ -106,8 +107,18 @@ fn sendable(text: &str) -> Result<String, String> {
 impl Connection {
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
+        Ok(self.cluster_within(namespace, LONGEST).await?.0)
+    }
+
+    /// The same for what may take so long as a whole. Also yields how much of that is left: a credential plugin takes of it.
+    pub(crate) async fn cluster_within(
+        &self,
+        namespace: impl Into<String>,
+        time: Duration,
+    ) -> Result<(Cluster, Duration), CliError> {
         let policy = RequestPolicy::new(self.deadline()).telling(self.teller());
-        Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
+        let (client, left) = self.client_within(time).await?;
+        Ok((Cluster::with_requests(client, namespace, &policy), left))
     }
 
     /// The flags that led to the cluster and the namespace, as they are typed again; those that say who asks are left out,

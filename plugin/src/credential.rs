@@ -1,24 +1,22 @@
-//! The credential plugin of a kubeconfig, run so that it can neither hang nor flood: kube runs this program in its place,
-//! which runs the plugin within bounds, and hands on what it wrote.
-//!
-//! kube waits for a plugin as long as it runs and keeps all that it writes, and takes it for granted that its token can
-//! stand in a header.
+//! The credential plugin of a kubeconfig, run so that it can neither hang nor flood, and never outlives who waits for it: this
+//! program is started once more, runs the plugin within bounds, and hands on what it wrote.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clearwater::text::printable;
+use clearwater::text::{self, printable};
 use http::HeaderValue;
-use kube::config::{ExecConfig, ExecInteractiveMode};
+use jiff::Timestamp;
 
-use crate::awaited::{self, Awaited, PATIENCE, Written};
+use crate::awaited::PATIENCE;
 
-/// The first word of the command line that kube gets; no command of ours.
+/// The first word of the command line that runs a plugin; no command of ours.
 pub(crate) const WORD: &str = "__credential";
 
 /// A credential is a token or a certificate with its key, some kilobytes.
@@ -34,39 +32,20 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often it is looked whether the plugin has ended, or whoever waits for it.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Whether what a plugin says is seen by people as it comes; else kube keeps it, and shows it to nobody.
-const SEEN: &str = "seen";
-const KEPT: &str = "kept";
-
-/// Puts this program before the plugin. One that may ask somebody has no deadline as long as there is a terminal.
-pub(crate) fn guard(exec: &mut ExecConfig, limit: Duration) {
-    let (Ok(own), Some(command)) = (std::env::current_exe(), exec.command.take()) else { return };
-    let asks = exec.interactive_mode != Some(ExecInteractiveMode::Never) && std::io::stdin().is_terminal();
-    let limit = if asks { String::new() } else { limit.as_millis().to_string() };
-    // kube gives its own standard error to a plugin that may ask somebody, and to no other.
-    let heard = if exec.interactive_mode == Some(ExecInteractiveMode::Never) { KEPT } else { SEEN };
-    let words = [WORD.to_owned(), limit, heard.to_owned(), command];
-    exec.args = Some(words.into_iter().chain(exec.args.take().unwrap_or_default()).collect());
-    exec.command = Some(own.to_string_lossy().into_owned());
-}
-
-/// Tells what is awaited every now and then until what this yields is dropped. Without a terminal the guard's own word is
-/// kept by kube, which shows it to nobody.
-pub(crate) fn awaited(exec: Option<&ExecConfig>, tell: impl Fn(&str) + Send + 'static) -> Option<Awaited> {
-    let name = exec?.args.as_ref()?.get(3)?.clone();
-    let is_silent = !std::io::stderr().is_terminal();
-    is_silent.then(|| awaited::awaited(Written::default(), move || tell(&format!("the credential plugin {name:?}"))))
-}
+/// Whether what a plugin says is seen by people as it comes; else its last lines are told with why there is no credential.
+pub(crate) const SEEN: &str = "seen";
+pub(crate) const KEPT: &str = "kept";
 
 /// Runs the plugin: the limit in milliseconds, who hears it, its name and its arguments. Standard output has the credential, or
-/// why there is none.
+/// why there is none. Where there is a limit nobody is asked, and standard input stays open as long as somebody waits; without
+/// one it is the terminal, by which the plugin may ask.
 pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let limit = args.next().and_then(|l| l.to_str()?.parse().ok()).map(Duration::from_millis);
     let is_seen = args.next().is_some_and(|heard| heard == SEEN);
     let Some(command) = args.next() else { return ExitCode::FAILURE };
     let name = command.to_string_lossy().into_owned();
     let heard = Heard { is_seen, ..Heard::default() };
-    match within_bounds(Command::new(command).args(args), &name, limit, &heard) {
+    match within_bounds(Command::new(command).args(args), limit, &heard) {
         Ok(credential) => match std::io::stdout().write_all(&credential) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -137,12 +116,14 @@ fn last_lines(said: &[u8]) -> Option<String> {
     (!last.is_empty()).then(|| last.join(" / "))
 }
 
-fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>, heard: &Heard) -> Result<Vec<u8>, String> {
+fn within_bounds(command: &mut Command, limit: Option<Duration>, heard: &Heard) -> Result<Vec<u8>, String> {
     let at_terminal = std::io::stderr().is_terminal();
     let stderr = if at_terminal { Stdio::inherit() } else { Stdio::piped() };
     // One that may ask somebody has to stay in the terminal's own group.
     let apart = limit.is_some() && apart(command);
-    let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
+    let left = limit.map(|_| left_alone());
+    let stdin = if limit.is_some() { Stdio::null() } else { Stdio::inherit() };
+    let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr).spawn();
     let child = child.map_err(|e| format!("cannot be started: {e}"))?;
     let mut child = Killed { child, with_its_own: apart };
     if let Some(said) = child.child.stderr.take() {
@@ -156,7 +137,7 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>, hea
             let _ = send.send(done);
         });
     }
-    let (began, mut told, mut ended) = (Instant::now(), !at_terminal, None);
+    let (began, mut ended) = (Instant::now(), None);
     let waiter = parent();
     let written = loop {
         match read.recv_timeout(LOOK) {
@@ -165,19 +146,15 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>, hea
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(limit) = limit.filter(|limit| began.elapsed() > *limit) {
-            return Err(format!("gave no credential within {} s", limit.as_secs()));
+            return Err(format!("gave no credential within {}", text::limit(limit)));
         }
-        if parent() != waiter {
+        if parent() != waiter || left.as_ref().is_some_and(|left| left.load(Ordering::Relaxed)) {
             return Err("is not waited for any more".to_owned());
         }
         // One that has ended and left its output open to another has nothing more to say.
         ended = ended.or(child.child.try_wait().ok().flatten().map(|_| Instant::now()));
         if ended.is_some_and(|at| at.elapsed() > PATIENCE) {
             return Err("has ended, and something that it started holds its output open".to_owned());
-        }
-        if !told && began.elapsed() > PATIENCE {
-            told = true;
-            let _ = writeln!(std::io::stderr(), "waiting for the credential plugin {name:?}");
         }
     };
     if written.len() as u64 > LONGEST {
@@ -192,16 +169,41 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>, hea
     checked(written)
 }
 
-/// What it wrote, where its token can be carried by a header.
+/// Hears when nobody waits any more: standard input, over which nothing is ever said, has ended.
+fn left_alone() -> Arc<AtomicBool> {
+    let left = Arc::<AtomicBool>::default();
+    let heard = Arc::clone(&left);
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        heard.store(true, Ordering::Relaxed);
+    });
+    left
+}
+
+/// What it wrote, where it is a credential as client-go takes one (`plugin/pkg/client/auth/exec/exec.go`), whose token can be carried
+/// by a header: with less the requests would be nobody's.
 fn checked(written: Vec<u8>) -> Result<Vec<u8>, String> {
     let value: serde_json::Value = match clearwater::yaml::read_one(&String::from_utf8_lossy(&written)) {
         Ok(value) => value,
         Err(e) => return Err(format!("wrote no ExecCredential: {e}")),
     };
-    match value.pointer("/status/token").and_then(|t| t.as_str()) {
-        Some(token) if HeaderValue::from_str(token).is_err() => {
-            Err("gave a token with characters that no HTTP header can carry (a line end?)".to_owned())
-        }
+    if !value.get("status").is_some_and(serde_json::Value::is_object) {
+        return Err("wrote no ExecCredential: it has no status".to_owned());
+    }
+    let of = |key: &str| value["status"].get(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    let (certificate, key) = (of("clientCertificateData"), of("clientKeyData"));
+    if certificate.is_some() != key.is_some() {
+        return Err("gave a certificate or its key, and not both".to_owned());
+    }
+    let Some(token) = of("token") else {
+        let none = || "gave neither a token nor a certificate with its key".to_owned();
+        return certificate.map(|_| written).ok_or_else(none);
+    };
+    if HeaderValue::from_str(token).is_err() {
+        return Err("gave a token with characters that no HTTP header can carry (a line end?)".to_owned());
+    }
+    match of("expirationTimestamp").map(str::parse::<Timestamp>) {
+        Some(Err(e)) => Err(format!("gave an expirationTimestamp that is no time: {e}")),
         _ => Ok(written),
     }
 }

@@ -7,6 +7,7 @@ use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
+use clearwater_kube::TimeLimit;
 use clearwater_kube::backup::BackupError;
 use clearwater_kube::dns::DnsError;
 use clearwater_kube::observe::CouldNotLook;
@@ -101,7 +102,11 @@ impl From<DnsError> for CliError {
 impl From<CouldNotLook> for CliError {
     /// Whoever looks has `--timeout`.
     fn from(error: CouldNotLook) -> Self {
-        let more = if error.is_late() { "; --timeout gives it longer" } else { "" };
+        let more = match error.limit() {
+            Some(TimeLimit::Request) => "; --request-timeout gives it longer",
+            Some(TimeLimit::Whole) => "; --timeout gives it longer",
+            None => "",
+        };
         Self::Connection(format!("{error}{more}"))
     }
 }
@@ -164,9 +169,7 @@ impl CliError {
                 _ => exit::FAILURE,
             },
             Self::Subscriber(error) => match **error {
-                SubscriberError::NoProvisioning { .. }
-                | SubscriberError::NotReady { .. }
-                | SubscriberError::Keys { .. } => exit::FAILED_EARLY,
+                SubscriberError::NotReady { .. } | SubscriberError::Keys { .. } => exit::FAILED_EARLY,
                 SubscriberError::Identity(_) => exit::USAGE,
                 _ => exit::FAILURE,
             },

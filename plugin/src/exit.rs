@@ -2,11 +2,11 @@
 
 /// It worked. Also where a reader of the output went away: a broken pipe is success.
 pub const OK: u8 = 0;
-/// It failed, or could not look.
+/// It failed, or could not look, also because the time was up before the first write; or what is to be worked on is not there.
 pub const FAILURE: u8 = 1;
 /// The command line or the deployment file is wrong; nothing was done.
 pub const USAGE: u8 = 2;
-/// Not ready before the deadline.
+/// The time was up after the first write, or not all was ready by then.
 pub const NOT_READY: u8 = 3;
 /// Failed early: waiting longer could not help.
 pub const FAILED_EARLY: u8 = 4;

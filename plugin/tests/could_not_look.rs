@@ -4,6 +4,7 @@
 
 mod server;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 43] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -24,7 +25,11 @@ const COMMANDS: [&str; 27] = [
     "status -A",
     "report",
     "scale bono 2 --yes",
+    "status --metrics",
+    "status -A --metrics",
     "autoscale --list",
+    "autoscale sprout --max 3",
+    "autoscale sprout --remove",
     "down --yes",
     "logs --no-follow",
     "trace",
@@ -35,11 +40,24 @@ const COMMANDS: [&str; 27] = [
     "dns-patch --yes",
     "dns-patch --dry-run",
     "dns-patch --check --backend pods",
+    // A release that needs none of these names is asked for, too.
+    "dns-patch --backend pods --dry-run",
+    "dns-patch --backend coredns --dry-run",
+    "dns-patch --backend coredns --yes",
+    "dns-patch --backend endpoints --dry-run",
+    "dns-patch --backend print",
+    "dns-patch --remove --yes",
     "subscriber list",
     "subscriber create 6505550000",
+    "subscriber show 6505550000",
+    "subscriber export",
+    "subscriber password 6505550000",
+    "subscriber delete 6505550000 --yes",
+    "subscriber import lines.csv",
     "ellis --show url",
     "ellis --show code",
     "backup",
+    "restore b.zip --dry-run",
 ];
 
 /// Each request is given so long.
@@ -83,6 +101,14 @@ fn table(server: &Server) {
 fn table_of(server: &Server, commands: &[&str], words: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    std::fs::write(dir.path().join("lines.csv"), "SEQUENTIAL\nsip:1@a.b;[authentication username=1@a.b password=x]\n")
+        .unwrap();
+    let mut backup = zip::ZipWriter::new(std::fs::File::create(dir.path().join("b.zip")).unwrap());
+    for (name, bytes) in clearwater::backup::Backup::default().parts() {
+        backup.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        backup.write_all(&bytes).unwrap();
+    }
+    backup.finish().unwrap();
     let ended: Vec<_> = std::thread::scope(|scope| {
         let running: Vec<_> = commands.iter().map(|line| (line, scope.spawn(|| run(dir.path(), line)))).collect();
         running.into_iter().map(|(line, run)| (line, run.join().unwrap())).collect()
@@ -205,12 +231,34 @@ fn every_namespace_that_holds_a_deployment_is_told() {
     assert!(code == Some(1) && said.contains("needs list statefulsets in all namespaces"), "{code:?} {said}");
 }
 
+/// What asks nobody, and what is followed for ever.
+const ASIDE: [&str; 11] =
+    ["init", "render", "config", "graph", "rbac", "completion", "options", "version", "man", "help", "logs"];
+
+#[test]
+fn every_command_that_looks_is_in_the_table() {
+    let mut missing = Vec::new();
+    for command in kubectl_clearwater::tree().get_subcommands() {
+        let name = command.get_name();
+        let parts: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let lines = if parts.is_empty() {
+            vec![name.to_owned()]
+        } else {
+            parts.iter().map(|p| format!("{name} {p}")).collect()
+        };
+        let is_there = |line: &str| COMMANDS.iter().any(|c| *c == line || c.starts_with(&format!("{line} ")));
+        let looks = lines.into_iter().filter(|line| !ASIDE.contains(&name) && !line.ends_with(" help"));
+        missing.extend(looks.filter(|line| !is_there(line)));
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// The time that was given is for all requests together, however many of them hang, one after the other.
 #[test]
 fn a_command_ends_when_its_time_is_up() {
     const REVIEWS: &str = "selfsubjectaccessreviews";
     /// (what hangs, what is asked, how it ends, what is named)
-    const ROWS: [(Option<&str>, &str, i32, &str); 11] = [
+    const ROWS: [(Option<&str>, &str, i32, &str); 12] = [
         (None, "up --yes", 1, "no answer from the API server within"),
         (None, "up --dry-run", 1, "no answer from the API server within"),
         (None, "down --yes", 1, "no answer from the API server within"),
@@ -224,8 +272,14 @@ fn a_command_ends_when_its_time_is_up() {
             1,
             "quotas against the sum of what will be made: no answer from the API server",
         ),
-        (Some(REVIEWS), "up --yes", 3, "the time was up before anything was written: rights in the namespace"),
-        (Some("resourcequotas"), "up --yes", 3, "the time was up before anything was written: quotas"),
+        (Some(REVIEWS), "up --yes", 1, "the time was up before anything was written: rights in the namespace"),
+        (Some("resourcequotas"), "up --yes", 1, "the time was up before anything was written: quotas"),
+        (
+            Some(REVIEWS),
+            "scale bono 2 --yes",
+            1,
+            "the time was up before anything was changed: rights in the namespace",
+        ),
         (Some(REVIEWS), "up --dry-run", 1, "rights in the namespace: no answer from the API server"),
         (Some(REVIEWS), "scale bono 2 --dry-run", 1, "rights in the namespace: no answer from the API server"),
     ];
@@ -250,10 +304,115 @@ fn a_command_ends_when_its_time_is_up() {
     });
 }
 
+/// What is under way when the time is up stands as it is, and the same command goes on.
+#[test]
+fn a_command_whose_time_is_up_while_it_writes_says_to_run_it_again() {
+    const ROWS: [(&str, &str); 3] = [
+        ("up --yes", "run up again to go on"),
+        (
+            "scale bono 2 --yes",
+            "bono: the time was up with this to do: set the replicas from 1 to 2. What works: run the same scale",
+        ),
+        ("down --yes", "run down again to go on"),
+    ];
+    std::thread::scope(|scope| {
+        for (line, named) in ROWS {
+            scope.spawn(move || {
+                let mut standing = if line.starts_with("up") { Vec::new() } else { deployment() };
+                for object in &mut standing {
+                    object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "kubectl-clearwater".into();
+                    object["metadata"]["annotations"] = json!({"kubectl-clearwater/origin": "created"});
+                }
+                let dir = tempfile::tempdir().unwrap();
+                let server = Server::with(Manners::ButWrites(&Manners::Silent), standing);
+                server.kubeconfig(&dir.path().join("kubeconfig"), None);
+                let out = plugin_within(dir.path(), &format!("{line} --timeout 4s"), "30s").output().unwrap();
+                let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+                assert!(
+                    out.status.code() == Some(3) && said.contains(named),
+                    "{line}: {:?}\n{said}",
+                    out.status.code()
+                );
+            });
+        }
+    });
+}
+
+/// `--timeout` is told to give longer where it was what was over.
+#[test]
+fn the_time_that_was_up_is_the_one_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Silent).kubeconfig(&dir.path().join("kubeconfig"), None);
+    for line in ["status", "check"] {
+        for (whole, request, named) in [("20s", "1s", "; --request-timeout gives"), ("1s", "20s", "; --timeout gives")]
+        {
+            let out = plugin_within(dir.path(), &format!("{line} --timeout {whole}"), request).output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert!(out.status.code() == Some(1) && said.contains(named), "{line} {whole}: {said}");
+        }
+    }
+}
+
+/// Events tell why, and nothing that is wrong: without them all others are seen.
+#[test]
+fn events_that_cannot_be_listed_hide_nothing_else() {
+    for (manners, why) in [
+        (&Manners::Broken, "etcdserver: no leader"),
+        (&Manners::Throttling, "no answer from the API server within 2 s"),
+        (&Manners::Silent, "no answer from the API server within 2 s"),
+        (&Manners::Nothing, "listing events"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        Server::with(Manners::But("events", manners), deployment()).kubeconfig(&dir.path().join("kubeconfig"), None);
+        let (_, said) = run(dir.path(), "status");
+        let shown = |component: &str| said.lines().any(|line| line.starts_with(component) && line.contains("1/1"));
+        assert!(
+            shown("bono") && shown("sprout") && said.contains("what is seen in events") && said.contains(why),
+            "{said}"
+        );
+        let (code, said) = run(dir.path(), "check --only workloads");
+        let named = said.contains("why pods wait and what was refused: listing events") && said.contains(why);
+        assert!(code != Some(0) && named, "{manners:?}: {code:?} {said}");
+    }
+}
+
+/// What nobody has listed yet is not said to be nothing, and of nothing nobody says that all is well.
+#[test]
+fn logs_of_nothing_are_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Answering).kubeconfig(&dir.path().join("kubeconfig"), None);
+    for line in ["logs --no-follow", "logs --no-follow --only-log-lines", "trace", "trace someone"] {
+        let (code, said) = run(dir.path(), line);
+        assert!(code == Some(1) && said.contains("no container was found to read"), "{line}: {code:?} {said}");
+    }
+    for (manners, told) in [(Manners::Answering, true), (Manners::But("pods", &Manners::Silent), false)] {
+        Server::start(manners).kubeconfig(&dir.path().join("kubeconfig"), None);
+        let mut logs = plugin_within(dir.path(), "logs", "60s").stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(5));
+        let _ = logs.kill();
+        let said = String::from_utf8_lossy(&logs.wait_with_output().unwrap().stderr).into_owned();
+        assert_eq!(said.contains("no container is there to read"), told, "{said}");
+    }
+}
+
+/// One `up` asks for the nodes once.
+#[test]
+fn nodes_are_listed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Manners::Answering);
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let _ = plugin_within(dir.path(), "up --yes --timeout 4s", "30s").output().unwrap();
+    let requests = server.requests();
+    assert!(requests.iter().any(|request| request.starts_with("PATCH")), "{requests:?}");
+    // Beside them a few are looked at whose kubelets are asked.
+    let all = requests.iter().filter(|r| r.starts_with("GET /api/v1/nodes?") && r.contains("limit=250"));
+    assert_eq!(all.count(), 1, "{requests:?}");
+}
+
 /// What is not there looks like what is empty, and is told as that, by each command with the code that README gives it.
 #[test]
 fn a_namespace_that_does_not_exist() {
-    const ROWS: [(&str, i32); 21] = [
+    const ROWS: [(&str, i32); 29] = [
         ("up --yes", 4),
         ("up --dry-run", 4),
         ("status", 5),
@@ -264,6 +423,7 @@ fn a_namespace_that_does_not_exist() {
         ("scale bono 2 --yes", 1),
         ("autoscale --list", 1),
         ("autoscale sprout --max 3", 1),
+        ("autoscale sprout --remove", 1),
         ("logs --no-follow", 1),
         ("trace", 1),
         ("trace someone", 1),
@@ -275,14 +435,20 @@ fn a_namespace_that_does_not_exist() {
         ("backup", 1),
         ("dns-patch --check", 1),
         ("dns-patch --explain", 1),
+        ("dns-patch --dry-run", 1),
+        ("dns-patch --yes", 1),
+        ("dns-patch --backend coredns --dry-run", 1),
+        ("dns-patch --backend pods --check", 1),
+        ("dns-patch --backend endpoints --dry-run", 1),
+        ("dns-patch --backend print", 1),
+        ("dns-patch --set release=classic --set images.registry=r --set images.tag=1 --check", 1),
     ];
     let dir = tempfile::tempdir().unwrap();
     Server::start(Manners::But("namespaces", &Manners::Nothing)).kubeconfig(&dir.path().join("kubeconfig"), None);
     let mut wrong = Vec::new();
     for (line, expected) in ROWS {
         let (code, said) = run(dir.path(), line);
-        let named = ["up", "scale", "autoscale sprout", "check --images", "report", "dns-patch"];
-        let is_named = said.contains("there is no namespace ims") || named.iter().any(|word| line.starts_with(word));
+        let is_named = said.contains("there is no namespace ims") || said.contains("namespace ims: it does not exist");
         if code != Some(expected) || !is_named {
             wrong.push(format!("{line}: {code:?}\n{said}"));
         }
@@ -377,8 +543,11 @@ fn a_server_that_fails_at_one_kind() {
 fn a_namespace_in_which_nobody_can_be_asked() {
     let dir = tempfile::tempdir().unwrap();
     Server::start(Manners::Answering).kubeconfig(&dir.path().join("kubeconfig"), None);
-    let (code, said) = run(dir.path(), "dns-patch --check");
-    assert!(code == Some(1) && said.contains("there is no pod of sprout") && !said.contains("as it must be"), "{said}");
+    for line in ["--check", "--backend pods --check", "--backend pods --dry-run", "--backend pods --yes"] {
+        let (code, said) = run(dir.path(), &format!("dns-patch {line}"));
+        let is_told = said.contains("there is no pod of sprout") && !said.contains("as it must be");
+        assert!(code == Some(1) && is_told, "{line}: {code:?} {said}");
+    }
 }
 
 /// Neither is a pod that says nothing waited for in silence.

@@ -24,8 +24,14 @@ fn kubeconfig_of(dir: &Path, server: &str, user: &str) {
 }
 
 fn plugin(dir: &Path, timeout: &str) -> Command {
+    let mut command = bare(dir);
+    command.args(["status", "--request-timeout", timeout]);
+    command
+}
+
+fn bare(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
-    command.args(["status", "--request-timeout", timeout]).current_dir(dir).env_clear();
+    command.current_dir(dir).env_clear();
     command.env("HOME", dir).env("PATH", "/usr/bin:/bin").env("KUBECONFIG", dir.join("kubeconfig"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -67,7 +73,84 @@ fn a_plugin_that_hangs_floods_or_gives_nonsense_is_named() {
     }
 }
 
-/// Where people see it as it comes, and where kube keeps it.
+/// What a plugin writes that gives this.
+fn gives(status: &serde_json::Value) -> String {
+    let all = serde_json::json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status});
+    format!("cat <<'E'\n{all}\nE")
+}
+
+/// As client-go takes none of these: the requests would be nobody's.
+#[test]
+fn half_a_credential_is_none() {
+    use serde_json::{Value, json};
+    for (status, expected) in [
+        (json!({}), "gave neither a token nor a certificate with its key; check the kubeconfig's user"),
+        (json!({"token": ""}), "gave neither a token nor a certificate"),
+        (json!({"clientCertificateData": "x"}), "gave a certificate or its key, and not both"),
+        (json!({"token": "t", "clientKeyData": "x"}), "gave a certificate or its key, and not both"),
+        (json!({"token": "t", "expirationTimestamp": "soon"}), "gave an expirationTimestamp that is no time"),
+        (Value::Null, "it has no status"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig(dir.path(), &gives(&status));
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(1) && said.contains(expected), "{status}: {said}");
+        assert!(!said.contains("refused"), "{status}: somebody was asked: {said}");
+    }
+}
+
+/// The time of the whole binds the plugin too, where each request may take longer, or for ever.
+#[test]
+fn a_plugin_takes_no_longer_than_the_command_may() {
+    let lines =
+        ["status", "check", "check --images", "check -A", "up --yes", "down --yes", "scale bono 2 --yes", "report"];
+    std::thread::scope(|scope| {
+        for line in lines {
+            for request in ["30s", "0"] {
+                scope.spawn(move || {
+                    let dir = tempfile::tempdir().unwrap();
+                    kubeconfig(dir.path(), TWO);
+                    let mut command = bare(dir.path());
+                    command.args(line.split(' ')).args(["--timeout", "3s", "--request-timeout", request]);
+                    let began = Instant::now();
+                    let output = command.output().unwrap();
+                    let (took, said) = (began.elapsed(), said(&output));
+                    let is_told = said.contains("gave no credential within 3 s");
+                    assert!(output.status.code() == Some(1) && is_told, "{line} {request}: {said}");
+                    assert!(took < Duration::from_secs(15), "{line} {request} took {took:?}");
+                    all_end(&pids(&dir.path().join("pids"), 2));
+                });
+            }
+        }
+    });
+}
+
+/// It is asked once, told whom it serves, and again when what it gave has run out.
+#[test]
+fn a_plugin_is_run_once_for_each_token() {
+    let until = |time: &str| gives(&serde_json::json!({"token": "t", "expirationTimestamp": time}));
+    for (time, runs) in [("2999-01-01T00:00:00Z", 1..=1), ("2001-01-01T00:00:00Z", 2..=50)] {
+        let dir = tempfile::tempdir().unwrap();
+        let note = "echo \"$KUBERNETES_EXEC_INFO\" >>runs; echo 'log in first' >&2";
+        kubeconfig(dir.path(), &format!("{note}; {}", until(time)));
+        let path = dir.path().join("kubeconfig");
+        let text =
+            std::fs::read_to_string(&path).unwrap().replace("interactiveMode: Never", "interactiveMode: IfAvailable");
+        std::fs::write(&path, text).unwrap();
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(1) && said.contains("refused"), "{said}");
+        let told = std::fs::read_to_string(dir.path().join("runs")).unwrap();
+        assert!(runs.contains(&told.lines().count()), "{time}: {told}");
+        assert_eq!(said.matches("log in first").count(), told.lines().count(), "{said}");
+        let info: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        assert_eq!(info["apiVersion"], "client.authentication.k8s.io/v1", "{info}");
+        assert_eq!(info["spec"]["interactive"], false, "{info}");
+    }
+}
+
+/// Where people see it as it comes, and where its last lines are told with why there is no credential.
 #[test]
 fn what_a_plugin_says_is_shown_once() {
     for mode in ["Never", "IfAvailable"] {

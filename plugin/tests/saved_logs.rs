@@ -58,9 +58,13 @@ fn archived(name: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn zipped(name: &str, bytes: &[u8]) -> Vec<u8> {
+    packed(&[(name, bytes), ("report.json", b"{}")])
+}
+
+fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, bytes) in [(name, bytes), ("report.json", b"{}")] {
-        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+    for (name, bytes) in files {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
         archive.write_all(bytes).unwrap();
     }
     archive.finish().unwrap().into_inner()
@@ -380,6 +384,48 @@ fn a_directory_without_a_log_is_no_success() {
         let (code, out, err) = plugin(dir.path(), &[command, "--from", "saved"]);
         assert!(code == Some(1) && out.is_empty() && err.contains("there is no log in it"), "{command}: {out}{err}");
     }
+}
+
+/// What holds nothing is not said to hold nothing that was asked for.
+#[test]
+fn what_is_empty_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("several")).unwrap();
+    for (name, bytes) in [
+        ("nothing.log", Vec::new()),
+        ("nothing.zip", Vec::new()),
+        ("empty.zip", packed(&[])),
+        ("of-nothing.zip", packed(&[("a.log", b"")])),
+        ("nothing.gz", gzipped(b"")),
+        ("nothing.tar", archived("a.log", b"")),
+        ("nothing.tgz", gzipped(&archived("a.log", b""))),
+        ("several/a.log", Vec::new()),
+        ("several/b.log", Vec::new()),
+    ] {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    for command in ["logs", "trace"] {
+        for name in [
+            "nothing.log",
+            "nothing.zip",
+            "empty.zip",
+            "of-nothing.zip",
+            "nothing.gz",
+            "nothing.tar",
+            "nothing.tgz",
+            "several",
+        ] {
+            let (code, out, err) = plugin(dir.path(), &[command, "--from", name]);
+            let is_told = err.contains("there is nothing in it to be read") || err.contains("there is no log in it");
+            assert!(code == Some(1) && out.is_empty() && is_told, "{command} {name}: {code:?} {out}{err}");
+        }
+        let (code, out, err) = plugin(dir.path(), &[command, "--stdin"]);
+        assert!(code == Some(1) && out.is_empty() && err.contains("nothing came by it"), "{command}: {out}{err}");
+    }
+    // One that is empty beside others says nothing.
+    std::fs::write(dir.path().join("several/c.log"), "one\n").unwrap();
+    let (code, out, err) = plugin(dir.path(), &["logs", "--from", "several", "-o", "raw"]);
+    assert_eq!((code, out.as_str()), (Some(0), "one\n"), "{err}");
 }
 
 /// Two pods of one component are two lanes, and their lines come in the order of time, whichever file is first.

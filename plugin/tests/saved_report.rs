@@ -109,6 +109,82 @@ fn what_is_no_report_is_named_as_such_and_takes_no_room() {
     }
 }
 
+/// What a document says of itself counts for no more than its lines.
+#[test]
+fn a_document_is_judged_by_its_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |status: &str| json!({"id": "names", "title": status, "status": status, "detail": ""});
+    let checks = |v: u32, groups: Value| {
+        json!({"v": v, "namespace": "ims", "at": "2026-11-23T10:00:00Z", "before": false, "healthy": true, "complete": true,
+            "looks": 1, "groups": groups})
+    };
+    let of = |lines: Value| json!([{"group": "names", "checks": lines}]);
+    for (document, expected, said) in [
+        (checks(1, of(json!([line("ok")]))), 0, "all is well"),
+        (checks(1, of(json!([line("ok"), line("unseen")]))), 1, "1 check could not be made"),
+        (checks(1, of(json!([line("ok"), line("failed")]))), 5, "1 finding unwell"),
+        (checks(1, of(json!([]))), 1, "nothing was looked at"),
+        (checks(1, json!([])), 1, "nothing was looked at"),
+        (checks(2, of(json!([line("ok")]))), 1, "its format's version is 2, and 1 is read"),
+    ] {
+        zip(&dir.path().join("r.zip"), &[("check.json", document.to_string().as_bytes())]);
+        let (code, told) = run(dir.path(), "check --from r.zip");
+        assert!(code == Some(expected) && told.contains(said), "{document}: {code:?} {told}");
+        assert_eq!(told.contains("all is well"), expected == 0, "{told}");
+    }
+    let mut seen = status(true, false);
+    seen["components"][0]["health"] = "unseen".into();
+    seen["complete"] = true.into();
+    zip(&dir.path().join("r.zip"), &[("status.json", seen.to_string().as_bytes())]);
+    assert_eq!(run(dir.path(), "status --from r.zip").0, Some(1));
+    for (claims, said) in [
+        (json!([]), "nothing was looked at"),
+        (
+            json!([{"id": "programs", "about": "bono", "claim": "x", "source": "x", "known": "read", "verdict": "could-not-look",
+            "why": "y"}]),
+            "1 claim could not be looked at",
+        ),
+    ] {
+        let document = json!({"v": 1, "namespace": "ims", "at": "2026-11-23T10:00:00Z", "agrees": true, "complete": true,
+            "images": [{"component": "bono", "image": "bono:1", "pod": "bono-0", "ready": true, "claims": claims}]});
+        zip(&dir.path().join("r.zip"), &[("check-images.json", document.to_string().as_bytes())]);
+        let (code, told) = run(dir.path(), "check --images --from r.zip");
+        assert!(code == Some(1) && told.contains(said), "{document}: {code:?} {told}");
+    }
+}
+
+/// What of a report are no logs is not read as logs, packed or unpacked.
+#[test]
+fn a_report_without_logs_is_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let contents = json!({"v": 1, "at": "2026-11-23T10:00:00Z", "namespace": "ims", "cut": {}, "files": ["status.json"],
+        "lacked": ["logs/bono-0/bono: needs get pods/log", "logs/sprout-0/sprout: needs get pods/log"]});
+    let contents = contents.to_string();
+    let status = status(true, false).to_string();
+    let files = [("report.json", contents.as_bytes()), ("status.json", status.as_bytes())];
+    zip(&dir.path().join("r.zip"), &files);
+    std::fs::create_dir(dir.path().join("unpacked")).unwrap();
+    for (name, bytes) in files {
+        std::fs::write(dir.path().join("unpacked").join(name), bytes).unwrap();
+    }
+    for command in ["logs", "trace", "trace someone", "logs --only-log-lines"] {
+        for from in ["r.zip", "unpacked"] {
+            let (code, said) = run(dir.path(), &format!("{command} --from {from}"));
+            let is_told = said.contains("this report holds no logs; not in it: 2 parts that need get pods/log");
+            assert!(code == Some(1) && is_told && !said.contains("serving"), "{command} {from}: {code:?} {said}");
+        }
+    }
+    // With some, these alone are read.
+    let log = "23-11-2026 10:00:00.000 UTC Error a.cpp:1: x\n";
+    zip(&dir.path().join("r.zip"), &[&files[..], &[("logs/bono-0/bono/now.log", log.as_bytes())]].concat());
+    std::fs::create_dir_all(dir.path().join("unpacked/logs/bono-0/bono")).unwrap();
+    std::fs::write(dir.path().join("unpacked/logs/bono-0/bono/now.log"), log).unwrap();
+    for from in ["r.zip", "unpacked"] {
+        let (code, said) = run(dir.path(), &format!("logs --from {from} -o raw"));
+        assert!(code == Some(0) && said.lines().count() == 1 && said.contains("a.cpp:1: x"), "{from}: {code:?} {said}");
+    }
+}
+
 /// A message as a daemon logs it, at a second.
 fn logged(second: u32, way: &str, peer: &str, first: &str, vias: &[&str]) -> String {
     let vias: String = vias.iter().map(|via| format!("Via: SIP/2.0/TCP x.ims;branch=z9hG4bK{via}\r\n")).collect();

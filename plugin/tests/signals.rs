@@ -124,7 +124,15 @@ fn neither_does_what_no_signal_can_reach() {
          interactiveMode: Never}}}\ncontexts:\n- {name: lab, context: {cluster: c, user: u}}\n",
     )
     .unwrap();
-    for line in ["render -f -", "render -f fifo", "init -f fifo --force", "logs --stdin", "status", "up --yes"] {
+    for line in [
+        "render -f -",
+        "render -f fifo",
+        "init -f fifo --force",
+        "logs --stdin",
+        "status",
+        "up --yes",
+        "logs --request-timeout 0",
+    ] {
         for (name, code) in SIGNALS {
             let child = plugin(dir.path(), line).stdin(Stdio::piped()).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(500));

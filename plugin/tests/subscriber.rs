@@ -23,7 +23,7 @@ fn what_is_missing_is_named_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     // (what the server does, the exit code, what is said)
     let rows = [
-        (Manners::Answering, 4, "namespace ims: neither ellis nor homestead-prov runs there"),
+        (Manners::Answering, 1, "namespace ims: neither ellis nor homestead-prov runs there"),
         (Manners::Refusing, 1, "needs the right to list pods"),
     ];
     for (manners, wanted, words) in rows {
@@ -52,7 +52,7 @@ fn what_is_missing_is_named_and_nothing_is_written() {
     for line in ["ellis --show url", "ellis --show code", "ellis --no-open"] {
         let (code, out, err) = run(dir.path(), line);
         assert!(
-            code == Some(4) && out.is_empty() && err.contains("no ellis runs there"),
+            code == Some(1) && out.is_empty() && err.contains("no ellis runs there"),
             "{line}: {code:?}\n{out}\n{err}"
         );
     }

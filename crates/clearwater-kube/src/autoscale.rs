@@ -30,7 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, code_of, is_forbidden, list_all, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, code_of, is_forbidden, list_all, no_namespace, say};
 use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
@@ -49,6 +49,9 @@ pub enum AutoscaleError {
     /// Bounds that make no sense.
     #[error(transparent)]
     Bounds(#[from] ElasticityError),
+    /// There is no such namespace.
+    #[error("{}", no_namespace(.0))]
+    NoNamespace(String),
     /// There is nothing to scale.
     #[error("there is no {0} in namespace {1}")]
     Absent(Component, String),
@@ -99,6 +102,7 @@ impl Remedied for AutoscaleError {
         Some(match self {
             Self::Refused(refusal) => return refusal.remedy(),
             Self::Bounds(_) | Self::Api(_) => return None,
+            Self::NoNamespace(_) => Remedy::ChooseNamespace,
             Self::Absent(..) => Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]),
             // What brought it there would take it for a deployment of its own, and refuse.
             Self::NoRequest { foreign: Some(ForeignContainer { workload, container, namespace }), .. } => format!(
@@ -195,6 +199,9 @@ async fn snapshot(cluster: &Cluster) -> Result<Snapshot, AutoscaleError> {
     let sets = list_all(&cluster.api::<StatefulSet>(), &all).await;
     let deployments = deployments.map_err(AutoscaleError::api("listing deployments"))?;
     let sets = sets.map_err(AutoscaleError::api("listing statefulsets"))?;
+    if deployments.is_empty() && sets.is_empty() && cluster.lacks_namespace().await {
+        return Err(AutoscaleError::NoNamespace(cluster.namespace.clone()));
+    }
     snapshot.absorb(WatchEvent::Deployment(Update::All(deployments)));
     snapshot.absorb(WatchEvent::StatefulSet(Update::All(sets)));
     Ok(snapshot)

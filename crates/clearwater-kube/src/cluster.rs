@@ -128,7 +128,13 @@ impl Cluster {
     /// Whether the namespace is seen not to be there, where nothing of it was found: what is not there looks like what is
     /// empty.
     pub(crate) async fn lacks_namespace(&self) -> bool {
-        matches!(self.namespace_exists().await, Ok(Some(false)))
+        self.absence().await.is_some()
+    }
+
+    /// Why nothing was found in the namespace, where it is that there is no such namespace: what is not there looks like what
+    /// is empty.
+    pub async fn absence(&self) -> Option<String> {
+        matches!(self.namespace_exists().await, Ok(Some(false))).then(|| no_namespace(&self.namespace))
     }
 
     /// How far the API server's clock is ahead of this machine's. Zero where it does not say.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clearwater::text::limit;
 use http::header::UPGRADE;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -41,12 +42,32 @@ pub(crate) struct Late {
     within: Duration,
     /// What it said instead of an answer: that it is to be asked again.
     last: Option<StatusCode>,
+    limit: TimeLimit,
+}
+
+/// Which time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// That of one request.
+    Request,
+    /// That of all requests together.
+    Whole,
 }
 
 impl Late {
-    /// One that said nothing.
+    /// One that said nothing in all of the time that there was.
     pub(crate) fn within(within: Duration) -> Self {
-        Self { within, last: None }
+        Self { within, last: None, limit: TimeLimit::Whole }
+    }
+
+    /// One that said nothing in the time of one request.
+    fn of_request(within: Duration) -> Self {
+        Self { within, last: None, limit: TimeLimit::Request }
+    }
+
+    /// Which time was up.
+    pub(crate) fn limit(&self) -> TimeLimit {
+        self.limit
     }
 }
 
@@ -63,15 +84,6 @@ pub(crate) fn no_answer(within: Duration) -> String {
 pub(crate) fn no_api_answer(within: Duration) -> String {
     let limit = limit(within);
     if within < TOO_SOON { TIME_IS_UP.to_owned() } else { format!("no answer from the API server within {limit}") }
-}
-
-/// A time that was given, as it was given: whole where it is.
-pub(crate) fn limit(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        format!("{} ms", time.as_millis())
-    } else {
-        format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
-    }
 }
 
 fn again(last: Option<StatusCode>) -> String {
@@ -142,7 +154,16 @@ impl RequestPolicy {
 
     /// How long one request may take that is begun now.
     pub fn timeout(&self) -> Duration {
-        self.until.map_or(self.timeout, |until| self.timeout.min(until.saturating_duration_since(Instant::now())))
+        self.limit().0
+    }
+
+    /// The same, and which time that is.
+    fn limit(&self) -> (Duration, TimeLimit) {
+        let whole = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        match whole.filter(|whole| *whole < self.timeout) {
+            Some(whole) => (whole, TimeLimit::Whole),
+            None => (self.timeout, TimeLimit::Request),
+        }
     }
 
     /// Waits, and every now and then says what for.
@@ -208,7 +229,7 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
         let (client, policy) = (client.clone(), policy.clone());
         async move {
             let what = format!("the API server: {} {}", request.method(), request.uri().path());
-            let answering = answered(client, request, policy.timeout());
+            let answering = answered(client, request, policy.limit());
             let is_good =
                 |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
             policy.tried(&what, answering, is_good).await
@@ -220,14 +241,14 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
 async fn answered(
     client: Client,
     request: Request<Body>,
-    time: Duration,
+    (time, limit): (Duration, TimeLimit),
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let (is_stream, is_log, is_watch) = (is_stream(&request), is_log(&request), is_watch(&request));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_api = path.starts_with("/api") && !path.contains("/proxy/");
     let until = Instant::now() + time;
     let last = AtomicU16::new(0);
-    let late = |_| Late { within: time, last: StatusCode::from_u16(last.load(Ordering::Relaxed)).ok() };
+    let late = |_| Late { within: time, last: StatusCode::from_u16(last.load(Ordering::Relaxed)).ok(), limit };
     let response = timeout_at(until, asked(client, request, &last)).await.map_err(late)??;
     let (head, body) = response.into_parts();
     let body = if is_watch {

@@ -75,6 +75,11 @@ enum DownError {
 }
 
 impl DownError {
+    /// What was awaited, or was asked for.
+    fn waited(&self) -> String {
+        if let Self::Late(what) = self { what.clone() } else { self.to_string() }
+    }
+
     fn broken(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Broken(FailedAt::new(what, source))
     }
@@ -114,24 +119,23 @@ pub fn down(cluster: &Cluster, options: DownOptions) -> Run {
 }
 
 async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut steering: Steering) {
-    let mut stats = RunStats::default();
+    let mut done = Done::default();
     let cancel = steering.cancel.clone();
-    let work = work(&cluster, &options, &mut emitter, &mut steering, &mut stats);
+    let work = work(&cluster, &options, &mut emitter, &mut steering, &mut done);
     let outcome = unless_cancelled(&cancel, Duration::ZERO, work).await;
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
         Err(error @ (DownError::Unseen(_) | DownError::Right { .. })) => (Outcome::CouldNotLook, error.advice()),
-        Err(error @ DownError::Broken(_)) => {
+        Err(error @ (DownError::Broken(_) | DownError::Late(_))) => {
             let is_over = emitter.began() + options.timeout <= Instant::now();
-            let outcome = match stats.writes {
-                0 => Outcome::CouldNotLook,
-                _ if is_over => Outcome::NotReady,
-                _ => Outcome::Failed,
-            };
-            (outcome, error.advice())
+            match (done.has_begun, is_over) {
+                (false, true) => checks::late("removed", Some(error.waited())),
+                (false, false) => (Outcome::CouldNotLook, error.advice()),
+                (true, true) => (Outcome::NotReady, Advice::new(error.to_string(), Remedy::GoOn(Command::Down))),
+                (true, false) => (Outcome::Failed, error.advice()),
+            }
         }
         Err(DownError::Unfit(outcome, advice)) => (outcome, advice),
-        Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.advice()),
         Err(
             error @ (DownError::Foreign { .. }
             | DownError::NotConfirmed
@@ -143,7 +147,15 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
             (cancelled_as(reason), error.advice())
         }
     };
-    emitter.finish(outcome, summary, stats).await;
+    emitter.finish(outcome, summary, done.stats).await;
+}
+
+/// What a run has done so far.
+#[derive(Default)]
+struct Done {
+    stats: RunStats,
+    /// Whether it has asked for the first removal, whatever became of that.
+    has_begun: bool,
 }
 
 /// Whether the namespace is there; `None` where the user may not look.
@@ -268,7 +280,7 @@ async fn work(
     options: &DownOptions,
     emitter: &mut Emitter,
     steering: &mut Steering,
-    stats: &mut RunStats,
+    done: &mut Done,
 ) -> Result<(Outcome, Advice), DownError> {
     // What is asked one thing after the other is over by then as a whole.
     let asked = &cluster.before(emitter.began() + options.timeout);
@@ -315,13 +327,14 @@ async fn work(
     let until = emitter.began() + options.timeout;
     let cluster = &cluster.before(until);
 
-    let mut kept = remove_components(cluster, options, &found, &order, until, emitter, steering, stats).await?;
+    let mut kept = remove_components(cluster, options, &found, &order, until, emitter, steering, done).await?;
+    done.has_begun = true;
     for deletion in found.deletion.iter().filter(|d| d.component.is_none()) {
         if options.delete_namespace && deletion.whose != Whose::Ours {
             continue;
         }
         kept.extend(take(cluster, deletion).await?);
-        stats.writes += 1;
+        done.stats.writes += 1;
     }
     for text in &kept {
         emitter.emit(EventKind::Notice { text: text.clone().into() }).await;
@@ -333,12 +346,12 @@ async fn work(
             return Err(DownError::Foreign { namespace: cluster.namespace.clone(), others: new });
         }
         delete_namespace(cluster, emitter, until).await?;
-        stats.writes += 1;
+        done.stats.writes += 1;
     }
     let given = found.deletion.iter().filter(|d| d.whose == Whose::Adopted).count();
     let given =
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
-    let text = format!("{} removed from namespace {}{given}", counted(stats.writes, "object"), cluster.namespace);
+    let text = format!("{} removed from namespace {}{given}", counted(done.stats.writes, "object"), cluster.namespace);
     if kept.is_empty() {
         Ok(ended(Outcome::Done, text))
     } else {
@@ -356,7 +369,7 @@ async fn remove_components(
     until: Instant,
     emitter: &mut Emitter,
     steering: &mut Steering,
-    stats: &mut RunStats,
+    done: &mut Done,
 ) -> Result<Vec<String>, DownError> {
     let mut of: BTreeMap<Component, Vec<Deletion>> = BTreeMap::new();
     for deletion in &found.deletion {
@@ -404,13 +417,14 @@ async fn remove_components(
                 there: there.clone(),
                 until,
             };
+            done.has_begun = true;
             removals.spawn(async move { (component, removal.run().await) });
         }
         tokio::select! {
             Some(ended) = removals.join_next() => {
                 let Ok((component, ended)) = ended else { continue };
                 let removed = ended?;
-                stats.writes += removed.objects;
+                done.stats.writes += removed.objects;
                 kept.extend(removed.kept);
                 gone.insert(component);
                 let (component, objects, took) = (component.name().to_owned(), removed.objects, removed.took);

@@ -66,7 +66,7 @@ pub use k8s_openapi;
 pub use kube;
 
 pub use cluster::{Cluster, FIELD_MANAGER, FailedAt};
-pub use deadline::{REQUEST_TIMEOUT, RequestPolicy};
+pub use deadline::{REQUEST_TIMEOUT, RequestPolicy, TimeLimit};
 
 /// What README.md shows.
 #[cfg(doctest)]

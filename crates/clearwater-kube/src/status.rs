@@ -265,11 +265,11 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         sleep(BACK_OFF).await;
         looks += 1;
         let again = match look::snapshot(cluster, left(until) / 2).await {
-            Ok(mut again) => {
+            Ok(mut again) if again.unheard.keys().all(|kind| last.seen.snapshot.unheard.contains_key(kind)) => {
                 foreign = take_foreign(&mut again);
                 again
             }
-            Err(_) => last.seen.snapshot.clone(),
+            _ => last.seen.snapshot.clone(),
         };
         let next = Glance::at(cluster, again, open.iter().map(|(subject, _)| *subject).collect(), until).await;
         open = open
@@ -298,7 +298,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let unreached = matches!(zone_unread, Some(Unasked::Failed(_)))
         || subjects.iter().any(|subject| judge::is_unreached(subject, &last.seen));
     // Without its events a look misses reasons, and nothing that is wrong.
-    let denied = last.seen.snapshot.denied.iter().any(|kind| *kind != Kind::Event);
+    let blind = Kind::ALL.iter().any(|kind| *kind != Kind::Event && last.seen.snapshot.blind(*kind).is_some());
     let unseen = components.iter().any(|c| c.health == Health::Unseen || !c.unchecked.is_empty());
     let absent = absence(cluster, options, release, &components, until).await;
     let mut seen = Status {
@@ -310,7 +310,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         partial,
         looks,
         unreached,
-        complete: !(unreached || denied || unseen || zone_unread.is_some()),
+        complete: !(unreached || blind || unseen || zone_unread.is_some()),
         notes: notes(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent),
         components,
     };
@@ -377,6 +377,7 @@ fn notes(
         .iter()
         .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
         .collect();
+    notes.extend(snapshot.unheard.iter().map(|(kind, why)| format!("what is seen in {}: {why}", kind.resource())));
     notes.extend(zone.map(|why| match why {
         Unasked::LeftOut(why) => format!("skipped: names as the containers look them up ({why})"),
         Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),

@@ -58,6 +58,8 @@ pub enum Remedy {
     GoOn(Command),
     /// Bring the deployment up, and give it longer.
     WaitLonger,
+    /// Give it longer.
+    Longer,
     /// Take these components down, or the whole deployment where none is named.
     TakeDown(Vec<Component>),
     /// Scale a component by hand: to a number of members, where one is meant.
@@ -199,6 +201,7 @@ impl Remedy {
             Self::Again => "do the same again",
             Self::GoOn(_) => "do the same again to go on",
             Self::WaitLonger => "bring the deployment up again to go on waiting, for longer where it is only slow",
+            Self::Longer => "give it longer",
             Self::TakeDown(components) => match components.as_slice() {
                 [] => "take the deployment down",
                 some => {
@@ -369,7 +372,8 @@ impl Advice {
     pub fn worded(&self, word: &Words<'_>) -> String {
         let mut text = self.reason.clone();
         if let Some(remedy) = &self.remedy {
-            text.push_str(". What works: ");
+            // A reason may end with a question.
+            text.push_str(if text.ends_with(['.', '?', '!']) { " What works: " } else { ". What works: " });
             text.push_str(&remedy.worded(word));
         }
         for one in &self.more {

@@ -232,6 +232,23 @@ pub fn seconds(time: Duration) -> String {
     }
 }
 
+/// A time that was given, as it was given: whole where it is.
+///
+/// ```
+/// use std::time::Duration;
+/// use clearwater::text::limit;
+///
+/// assert_eq!(limit(Duration::from_millis(2997)), "3 s");
+/// assert_eq!(limit(Duration::from_millis(250)), "250 ms");
+/// ```
+pub fn limit(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
+    }
+}
+
 /// A number of things, as a sentence names it; nouns that take an `s`.
 ///
 /// ```

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::PossibleValue;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::text::{Clean as _, counted};
-use clearwater_kube::check::{CheckOptions, Checks, check};
+use clearwater_kube::check::{CheckOptions, Checks, VERSION, check};
 use clearwater_kube::contract::ContractOptions;
 
 use super::everywhere::{self, Told, first_of};
@@ -82,8 +82,9 @@ impl Check {
             if self.images {
                 return images::reported(context, path, self.output);
             }
-            let mut seen: Checks = super::reported::read(path, "check.json")?;
+            let mut seen: Checks = super::reported::read(path, "check.json", VERSION)?;
             seen.clean();
+            by_its_lines(&mut seen);
             context.talk().note(format!("as it was at {}", seen.at));
             return tell(context, &seen, self.output);
         }
@@ -102,15 +103,15 @@ impl Check {
         if self.images {
             let mut options = ContractOptions::new().timeout(self.timeout);
             options.deployment = deployment;
-            return images::run(context, namespace, &options, self.output);
+            return images::run(context, namespace, options, self.output);
         }
         let mut options = CheckOptions::new().only(self.only).skip(self.skip).timeout(self.timeout);
         options.deployment = deployment;
         options.before = self.before;
         let signals = context.signals();
         let mut seen = block_on(unless_ended(&signals, async {
-            let cluster = context.connection().cluster(namespace).await?;
-            Ok(check(&cluster, &options).await?)
+            let (cluster, left) = context.connection().cluster_within(namespace, self.timeout).await?;
+            Ok(check(&cluster, &options.timeout(left)).await?)
         }))?;
         advice::word_lines(seen.groups.iter_mut().flat_map(|g| &mut g.checks));
         tell(context, &seen, self.output)
@@ -123,6 +124,14 @@ fn tell(context: &mut Context, seen: &Checks, output: Option<Format>) -> Result<
         None => context.results().styled(&text(seen))?,
     }
     Ok(code(seen.healthy, seen.complete))
+}
+
+/// What somebody saved says no more of itself than its lines do.
+fn by_its_lines(seen: &mut Checks) {
+    let is_unwell = seen.lines().any(|line| line.status > CheckStatus::Warning);
+    let is_whole = seen.lines().next().is_some() && seen.lines().all(|line| line.status.is_known());
+    seen.healthy &= !is_unwell;
+    seen.complete &= is_whole;
 }
 
 /// Whether nothing is unwell of what was looked at, and whether everything was.
@@ -201,6 +210,7 @@ fn text(seen: &Checks) -> String {
     let also = if warnings == 0 { String::new() } else { format!(", {}", counted(warnings, "warning")) };
     let _ = match (unwell, unseen) {
         (0, 0) if seen.complete => writeln!(text, "{GOOD}all is well{GOOD:#}{also}"),
+        (0, 0) if seen.lines().next().is_some() => writeln!(text, "{WARN}not everything was looked at{WARN:#}"),
         (0, 0) => writeln!(text, "{WARN}nothing was looked at{WARN:#}"),
         (0, _) => writeln!(
             text,

@@ -231,7 +231,9 @@ impl DnsPatch {
         let Patched { plan, proof, servers, .. } = patched;
         let pending = plan.is_change() || plan.finishing().is_some();
         let outcome = match (&proof, plan.finishing()) {
+            // What was written is proved all the same.
             (None, _) if !unasked.is_empty() => PatchOutcome::Unasked,
+            (Some(_), None) if !unasked.is_empty() && !pending => PatchOutcome::Unasked,
             (None, _) if pending => PatchOutcome::DryRun,
             (Some(_), Some(_)) => PatchOutcome::Finished,
             (Some(_), None) if pending => PatchOutcome::Written,

@@ -69,8 +69,8 @@ impl Down {
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: &namespace });
         let signals = context.signals();
         let ended = block_on(async {
-            let run = down(&context.connection().cluster(namespace.clone()).await?, options);
-            drive(run, reporter.as_mut(), question, &signals).await
+            let (cluster, left) = context.connection().cluster_within(namespace.clone(), self.timeout).await?;
+            drive(down(&cluster, options.timeout(left)), reporter.as_mut(), question, &signals).await
         })?;
         Ok(ended.code())
     }

@@ -58,7 +58,7 @@ where
 {
     let signals = context.signals();
     block_on(unless_ended(&signals, async {
-        let cluster = context.connection().cluster("default".to_owned()).await?;
+        let (cluster, _) = context.connection().cluster_within("default", within).await?;
         let all = places(&cluster, within).await.map_err(|error| CliError::Connection(error.to_string()))?;
         let looks = futures::stream::iter(all).map(|namespace| {
             let looking = look(cluster.beside(namespace.clone()));

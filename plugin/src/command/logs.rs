@@ -32,6 +32,7 @@ use span::Span;
 
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
+pub(super) use reading::no_container;
 pub(crate) use saved::each_of_path;
 pub(super) use saved::{each_of_stdin, each_of_texts, stopped};
 pub(super) use selection::Selection;
@@ -207,8 +208,9 @@ impl Logs {
                         said = stream.next() => said,
                         () = until(held) => continue,
                         () = until(waiting) => {
-                            waiting = None;
-                            if reading.seen.opened == 0 {
+                            // Before it is known which pods there are, the list is what is waited for.
+                            waiting = (!reading.seen.is_listed).then(|| Instant::now() + WAITS);
+                            if reading.seen.is_listed && reading.seen.opened == 0 {
                                 let why = no_place().await?.unwrap_or_else(|| "no container is there to read".to_owned());
                                 context.talk().note(format!("{why}; waiting for one"));
                             }
@@ -226,11 +228,8 @@ impl Logs {
             reading.out.flush(context)?;
             self.summary(&reading.seen, context);
             let is_told = follow || reading.seen.opened > 0 || reading.seen.unread.nothing().is_some();
-            if code == exit::OK
-                && !is_told
-                && let Some(why) = no_place().await?
-            {
-                return Err(CliError::Connection(why));
+            if code == exit::OK && !is_told {
+                return Err(CliError::Connection(no_place().await?.unwrap_or_else(no_container)));
             }
             if code == exit::OK {
                 self.judge(&reading.seen, follow, context)?;

@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use clearwater::config::Deployment;
@@ -14,7 +14,7 @@ use clearwater_kube::status::{StatusOptions, status};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::reported::last_cut;
+use super::reported::{VERSION, folded, last_cut};
 use super::trace::failed_ladders;
 use crate::advice;
 use crate::arguments::FileArgs;
@@ -63,6 +63,9 @@ fn bytes(text: &str) -> Result<u64, String> {
     parsed.map(|n| n as u64).ok_or_else(|| "a number of bytes is needed, as 512Ki or 2Mi".to_owned())
 }
 
+/// Where its pods are.
+const PODS: &str = "objects/pods/";
+
 /// The first file of a report.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,15 +95,16 @@ impl Report {
         }
         let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, true)?;
-        let at = Timestamp::now();
+        let (at, began) = (Timestamp::now(), Instant::now());
         let signals = context.signals();
         let mut gathered = block_on(unless_ended(&signals, self.gather(context, &namespace, deployment)))?;
+        let is_over = began.elapsed() >= self.timeout;
         draw(&mut gathered, at, context)?;
         if self.anonymize {
             gathered.anonymize();
         }
         let contents = Contents {
-            v: 1,
+            v: VERSION,
             at,
             namespace: &namespace,
             plugin: env!("CARGO_PKG_VERSION"),
@@ -122,7 +126,7 @@ impl Report {
             let shown = printable(&to.display().to_string()).into_owned();
             context.results().text(&format!("{shown}\n"))?;
         }
-        Ok(self.tell(&gathered, &namespace, context))
+        Ok(self.tell(&gathered, &namespace, is_over, context))
     }
 
     /// Asks for all of it at once.
@@ -132,13 +136,13 @@ impl Report {
         namespace: &str,
         deployment: Option<Deployment>,
     ) -> Result<Gathered, CliError> {
-        let cluster = context.connection().cluster(namespace.to_owned()).await?;
-        let mut options = ReportOptions::new().limit(self.limit).timeout(self.timeout);
+        let (cluster, left) = context.connection().cluster_within(namespace.to_owned(), self.timeout).await?;
+        let mut options = ReportOptions::new().limit(self.limit).timeout(left);
         options.deployment.clone_from(&deployment);
-        let within = self.timeout.min(Duration::from_secs(20));
+        let within = left.min(Duration::from_secs(20));
         let mut checks = CheckOptions::new().timeout(within);
         checks.deployment.clone_from(&deployment);
-        let mut claims = ContractOptions::new().timeout(self.timeout);
+        let mut claims = ContractOptions::new().timeout(left);
         claims.deployment.clone_from(&deployment);
         let mut state = StatusOptions::new().timeout(within);
         state.deployment = deployment;
@@ -149,6 +153,12 @@ impl Report {
             status(&cluster, &state)
         );
         let mut gathered = gathered.map_err(|error| CliError::Connection(error.to_string()))?;
+        // What is not there looks like what is empty.
+        if !gathered.files.keys().any(|name| name.starts_with(PODS))
+            && let Some(why) = cluster.absence().await
+        {
+            return Err(CliError::Connection(format!("{why}: nothing was written")));
+        }
         match checks {
             Ok(mut checks) => {
                 advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
@@ -177,7 +187,7 @@ impl Report {
     }
 
     /// Says what is in it and what is not. Yields the exit code.
-    fn tell(&self, gathered: &Gathered, namespace: &str, context: &mut Context) -> u8 {
+    fn tell(&self, gathered: &Gathered, namespace: &str, is_over: bool, context: &mut Context) -> u8 {
         for lacked in folded(&gathered.lacked) {
             context.talk().note(format!("not in it: {lacked}"));
         }
@@ -198,36 +208,18 @@ impl Report {
             context.talk().error("nothing that the pods say could be had: neither their logs nor what is inside of them is in the report");
             return exit::FAILURE;
         }
-        if !gathered.files.keys().any(|name| name.starts_with("objects/pods/")) {
+        if !gathered.files.keys().any(|name| name.starts_with(PODS)) {
             let text = format!("there is no pod in namespace {namespace}: the report holds nothing of a deployment");
             context.talk().error(text);
             return exit::FAILURE;
         }
         if gathered.failed {
-            context
-                .talk()
-                .error("not everything answered that was asked: the report is not whole (--timeout gives it longer)");
+            let longer = if is_over { " (--timeout gives it longer)" } else { "" };
+            context.talk().error(format!("not everything answered that was asked: the report is not whole{longer}"));
             return exit::FAILURE;
         }
         exit::OK
     }
-}
-
-/// What is lacking, in few lines: all that lacks for one right is one.
-fn folded(lacked: &BTreeSet<String>) -> Vec<String> {
-    let mut by_right: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut others = Vec::new();
-    for line in lacked {
-        match line.rsplit_once(": needs ") {
-            Some((what, right)) => by_right.entry(right).or_default().push(what),
-            None => others.push(line.clone()),
-        }
-    }
-    let rights = by_right.into_iter().map(|(right, all)| match all.as_slice() {
-        [one] => format!("{one}: needs {right}"),
-        all => format!("{} that need {right}, as {}", counted(all.len(), "part"), all[0]),
-    });
-    rights.chain(others).collect()
 }
 
 /// Draws what failed.
@@ -284,17 +276,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_private(&dir.path().join("r.zip"), b"one").unwrap();
         assert_eq!(dir.path().join("r.zip").metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn what_lacks_for_one_right_is_one_line() {
-        let lacked =
-            ["a: needs get x", "b: c: needs get x", "d: needs list y", "e: no answer in time", "f: no answer in time"];
-        let said = folded(&lacked.map(str::to_owned).into());
-        assert_eq!(
-            said,
-            ["2 parts that need get x, as a", "d: needs list y", "e: no answer in time", "f: no answer in time"]
-        );
     }
 
     #[test]

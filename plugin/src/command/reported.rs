@@ -1,12 +1,13 @@
 //! What a report holds, where there is no cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
 use clearwater::component::Component;
 use clearwater::log::component_of;
+use clearwater::text::{counted, printable};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,8 +17,15 @@ use zip::result::ZipError;
 use crate::bounded::{LARGEST, all};
 use crate::error::CliError;
 
-/// Reads one of a report's files. Anybody may have made it: it is bounded, and its texts are not yet printable.
-pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str) -> Result<T, CliError> {
+/// What each file of a report begins with.
+#[derive(Deserialize)]
+struct Versioned {
+    /// The version of its format.
+    v: Option<u32>,
+}
+
+/// Reads one of a report's files, of this version. Anybody may have made it: it is bounded, and its texts are not yet printable.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str, version: u32) -> Result<T, CliError> {
     let failed = |source| CliError::Read { path: path.to_owned(), source };
     let wrong = |why: String| failed(io::Error::new(io::ErrorKind::InvalidData, why));
     // One that comes through a pipe comes once, and its end is read first; it is not waited for, either.
@@ -34,12 +42,29 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str) -> Result<T, Cl
         other => wrong(format!("{name}: {other}")),
     })?;
     let text = all(entry, LARGEST).map_err(|error| wrong(format!("{name}: {error}")))?;
-    serde_json::from_slice(&text).map_err(|error| wrong(format!("{name} is not what this version writes: {error}")))
+    let foreign = |why: String| wrong(format!("{name} is not what this version writes: {why}"));
+    let Versioned { v } = serde_json::from_slice(&text).map_err(|error| foreign(error.to_string()))?;
+    if v != Some(version) {
+        let v = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
+        return Err(foreign(format!("its format's version is {v}, and {version} is read")));
+    }
+    serde_json::from_slice(&text).map_err(|error| foreign(error.to_string()))
 }
+
+/// Where a report says what is in it.
+pub(super) const CONTENTS: &str = "report.json";
+/// The version of that file's format.
+pub(super) const VERSION: u32 = 1;
 
 /// What a report says of the logs in it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ReportedLogs {
+    /// The version of the file's format: what has none is no report's.
+    #[serde(default)]
+    v: Option<u32>,
+    /// What could not be had, each with what it needs.
+    #[serde(default)]
+    lacked: BTreeSet<String>,
     /// When it was begun to gather them.
     #[serde(default)]
     pub(super) at: Option<Timestamp>,
@@ -51,14 +76,24 @@ impl ReportedLogs {
     /// The path is that of a report, of a directory that it was unpacked in, or of anything else that is read as logs: of that
     /// nothing is said.
     pub(super) fn of(path: &Path) -> Self {
-        let name = "report.json";
         let said = if path.is_dir() {
-            let file = File::open(path.join(name)).ok().and_then(|file| all(file, LARGEST).ok());
+            let file = File::open(path.join(CONTENTS)).ok().and_then(|file| all(file, LARGEST).ok());
             file.and_then(|text| serde_json::from_slice(&text).ok())
         } else {
-            read(path, name).ok()
+            read(path, CONTENTS, VERSION).ok()
         };
         said.unwrap_or_default()
+    }
+
+    /// The same of a file of that name, where it is a report's.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok().filter(|said: &Self| said.v.is_some())
+    }
+
+    /// What it lacks, as the end of a sentence; empty where it names nothing.
+    pub(super) fn lacks(&self) -> String {
+        let lacked = folded(&self.lacked).iter().map(|lacked| printable(lacked).into_owned()).collect::<Vec<_>>();
+        if lacked.is_empty() { String::new() } else { format!("; not in it: {}", lacked.join("; ")) }
     }
 
     /// From when on all that there was is in the logs of those who log SIP messages, where some of them were cut.
@@ -74,4 +109,37 @@ pub(super) fn last_cut(cut: &BTreeMap<String, Timestamp>) -> Option<Timestamp> {
         component_of(pod).is_none_or(Component::speaks_sip)
     };
     cut.iter().filter(|(name, _)| logs_calls(name)).map(|(_, time)| *time).max()
+}
+
+/// What is lacking, in few lines: all that lacks for one right is one.
+pub(super) fn folded(lacked: &BTreeSet<String>) -> Vec<String> {
+    let mut by_right: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for line in lacked {
+        match line.rsplit_once(": needs ") {
+            Some((what, right)) => by_right.entry(right).or_default().push(what),
+            None => others.push(line.clone()),
+        }
+    }
+    let rights = by_right.into_iter().map(|(right, all)| match all.as_slice() {
+        [one] => format!("{one}: needs {right}"),
+        all => format!("{} that need {right}, as {}", counted(all.len(), "part"), all[0]),
+    });
+    rights.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_for_one_right_is_one_line() {
+        let lacked =
+            ["a: needs get x", "b: c: needs get x", "d: needs list y", "e: no answer in time", "f: no answer in time"];
+        let said = folded(&lacked.map(str::to_owned).into());
+        assert_eq!(
+            said,
+            ["2 parts that need get x, as a", "d: needs list y", "e: no answer in time", "f: no answer in time"]
+        );
+    }
 }

@@ -97,8 +97,8 @@ impl Scale {
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
-            drive(scale(&context.connection().cluster(namespace).await?, options), &mut reporter, question, &signals)
-                .await
+            let (cluster, left) = context.connection().cluster_within(namespace, self.timeout).await?;
+            drive(scale(&cluster, options.timeout(left)), &mut reporter, question, &signals).await
         })?;
         if reporter.quiet {
             let planned = ended.events.iter().filter(|e| matches!(e.what, EventKind::StepsPlanned { .. }));

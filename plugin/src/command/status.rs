@@ -7,7 +7,9 @@ use anstyle::Style;
 use clap::Args;
 use clearwater::scale::MemberState;
 use clearwater::text::Clean as _;
-use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, metrics, status};
+use clearwater_kube::status::{
+    ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, VERSION, metrics, status,
+};
 use jiff::Timestamp;
 
 use super::everywhere::{self, Told, first_of};
@@ -63,7 +65,7 @@ const EVERY: Duration = Duration::from_secs(2);
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         if let Some(path) = &self.from {
-            let mut seen: Seen = super::reported::read(path, "status.json")?;
+            let mut seen: Seen = super::reported::read(path, "status.json", VERSION)?;
             seen.clean();
             context.talk().note(format!("as it was at {}", seen.at));
             match self.output {
@@ -95,10 +97,13 @@ impl Status {
         options.deployment = deployment;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            let cluster = context.connection().cluster(namespace).await?;
+            let (cluster, left) = context.connection().cluster_within(namespace, self.timeout).await?;
             let mut before: Option<Seen> = None;
+            options.timeout = left;
             loop {
-                let seen = match status(&cluster, &options).await {
+                let looked = status(&cluster, &options).await;
+                options.timeout = self.timeout;
+                let seen = match looked {
                     Ok(seen) => seen,
                     // What is watched may be seen again.
                     Err(error) if before.is_some() => {
@@ -150,7 +155,8 @@ fn told(context: &mut Context, looks: &[(&str, Option<&Seen>)]) -> Result<u8, Cl
 
 fn code(seen: &Seen) -> u8 {
     let is_wrong = seen.components.is_empty() || seen.components.iter().any(|c| c.health < Health::Unseen);
-    match (is_wrong, seen.complete && seen.healthy && !seen.unreached) {
+    let serves = seen.healthy && seen.components.iter().all(|c| c.health == Health::Serving);
+    match (is_wrong, seen.complete && serves && !seen.unreached) {
         (true, _) => exit::UNHEALTHY,
         (false, true) => exit::OK,
         (false, false) => exit::FAILURE,

@@ -161,8 +161,11 @@ fn via(word: &str) -> Result<Via, CliError> {
 impl From<ExerciseError> for CliError {
     fn from(error: ExerciseError) -> Self {
         match error {
-            ExerciseError::NoBono { .. } => {
+            ExerciseError::NoBono { pods: 1.., .. } => {
                 Self::Unready(format!("{error}; see `{}`, and bring it up first", command("status")))
+            }
+            ExerciseError::NoBono { .. } => {
+                Self::Connection(format!("{error}; see `{}`, and bring it up first", command("status")))
             }
             error if error.is_of_rights() => Self::Connection(format!(
                 "{error}; `{}` writes the Role that is needed",

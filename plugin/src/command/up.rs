@@ -147,8 +147,8 @@ impl Up {
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
-            let cluster = context.connection().cluster(deployment.namespace()).await?;
-            let ended = drive(up(&cluster, options), reporter.as_mut(), question, &signals).await?;
+            let (cluster, left) = context.connection().cluster_within(deployment.namespace(), self.timeout).await?;
+            let ended = drive(up(&cluster, options.timeout(left)), reporter.as_mut(), question, &signals).await?;
             let serves = matches!(ended.outcome, Outcome::Done | Outcome::NothingToDo | Outcome::ChangesPending);
             if self.output.is_none() && serves && self.scope.only.is_empty() {
                 let looked = timeout(LOOK, bono_addresses(&cluster, &deployment)).await;

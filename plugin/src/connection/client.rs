@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, USER_AGENT};
@@ -15,9 +16,10 @@ use tower::util::{MapErrLayer, MapRequestLayer};
 
 use super::credential_file::is_file;
 use super::kubeconfig::{ClusterAccess, way};
+use super::plugin::{Plugin, with_token};
 use super::token_file::TokenFile;
 use super::{Connection, causes, certificate, proxy};
-use crate::credential;
+use crate::duration::LONGEST;
 use crate::error::CliError;
 
 impl Connection {
@@ -80,9 +82,6 @@ impl Connection {
         config.proxy_url = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
             .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
         self.check_files(&config)?;
-        if let Some(exec) = &mut config.auth_info.exec {
-            credential::guard(exec, self.deadline());
-        }
         // kube takes it for granted that a token can stand in a header.
         let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
         if token.is_some_and(|token| HeaderValue::from_str(token).is_err()) {
@@ -96,14 +95,26 @@ impl Connection {
     }
 
     /// A client for the cluster.
-    #[expect(clippy::unused_async, reason = "what it makes wants to be made within a runtime")]
     pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
+        Ok(self.client_within(LONGEST).await?.0)
+    }
+
+    /// The same for what may take so long as a whole, which binds a credential plugin too. Also yields how much of it is left:
+    /// the time that a plugin lets somebody take is not the command's.
+    pub(super) async fn client_within(&self, time: Duration) -> Result<(kube::Client, Duration), CliError> {
+        let began = Instant::now();
         let mut config = self.config()?;
         // The policy for requests asks again, and tells what it was told.
         config.default_retry = false;
         let server = config.cluster_url.clone();
         let token = token_file(&mut config.auth_info)?;
-        let _awaited = credential::awaited(config.auth_info.exec.as_ref(), self.teller());
+        let plugin = Plugin::of(&mut config.auth_info, self.teller());
+        let asks = plugin.as_ref().is_some_and(Plugin::asks);
+        let of_plugin = match &plugin {
+            Some(plugin) => plugin.first(&mut config.auth_info, self.deadline().min(time)).await,
+            None => Ok(None),
+        };
+        let of_plugin = of_plugin.map_err(|why| CliError::Connection(why.to_string()))?;
         let unanswered = MapErrLayer::new({
             let server = address(&server);
             move |source| Unanswered::unless_of_credentials(&server, source)
@@ -118,15 +129,16 @@ impl Connection {
                 }))
                 .build(),
         });
-        made.map_err(|e| {
-            // What our guard of the credential plugin says names it, and kube would show its own call of it.
-            if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &e {
-                return CliError::Connection(of_plugin(&out.stdout));
-            }
+        let client = made.map_err(|e| {
             let why =
                 certificate::of_user(&e).unwrap_or_else(|| format!("{}; check the kubeconfig's user", causes(&e)));
             CliError::Connection(format!("no client can be made for {server}: {why}"))
-        })
+        })?;
+        let client = match (plugin, of_plugin) {
+            (Some(plugin), Some(token)) => with_token(client, plugin, token, self.deadline()),
+            _ => client,
+        };
+        Ok((client, if asks { time } else { time.saturating_sub(began.elapsed()) }))
     }
 
     /// Looks at the files that the client will read, before it waits for one of them.
@@ -209,11 +221,6 @@ fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
     Ok(Some(Arc::new(file)))
 }
 
-/// Why a credential plugin gave no credential.
-fn of_plugin(out: &[u8]) -> String {
-    format!("{}; check the kubeconfig's user", credential::why(out))
-}
-
 /// No answer came of the API server, or only a part of one.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from the API server at {server} ({hint})")]
@@ -224,15 +231,11 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    /// The error with the server that it is of; one of the credentials, for which nothing was asked yet, as it is, and one of
-    /// their plugin in its own words: kube would show its call of it.
+    /// The error with the server that it is of; one of the credentials, for which nothing was asked yet, as it is.
     fn unless_of_credentials(server: &str, source: BoxError) -> BoxError {
         let mut next: Option<&(dyn Error + 'static)> = Some(source.as_ref());
         let mut is_of_credentials = false;
         while let Some(error) = next {
-            if let Some(AuthError::AuthExecRun { out, .. }) = error.downcast_ref() {
-                return of_plugin(&out.stdout).into();
-            }
             is_of_credentials |= error.is::<AuthError>() || error.is::<kube::Error>();
             next = error.source();
         }
@@ -258,8 +261,6 @@ fn uri(server: &str) -> Result<http::Uri, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::Parser;
 
     use super::super::kubeconfig::SAMPLE;

@@ -49,6 +49,8 @@ pub(crate) enum Manners {
     Forbidding(&'static str),
     /// The same, but one resource, with its subresource, has these manners.
     But(&'static str, &'static Manners),
+    /// The same, but what is written has these manners; what is only tried (a dry run) is answered.
+    ButWrites(&'static Manners),
     /// The same, but the token runs out after so many requests, and what is watched ends.
     Expiring(usize),
 }
@@ -177,6 +179,10 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
             Manners::Expiring(after) if before >= after => Manners::Unauthorized,
             Manners::But(resource, its) if asked(target).is_some_and(|a| a.is(resource)) => *its,
             Manners::But(..) => Manners::Answering,
+            Manners::ButWrites(its) => {
+                let tries = target.contains("/selfsubject") || target.contains("dryRun=");
+                if method == "GET" || tries { Manners::Answering } else { *its }
+            }
             other => other,
         };
         let (code, answer) = match manners {
@@ -201,7 +207,7 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
             }
             Manners::Hollow => (200, json!({})),
             Manners::Other => (200, json!({"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": []})),
-            Manners::But(..) => unreachable!("one of the two was chosen"),
+            Manners::But(..) | Manners::ButWrites(_) => unreachable!("one of the two was chosen"),
             Manners::Broken => refused(500, "InternalError", "etcdserver: no leader"),
             Manners::Throttling => failed(429, "TooManyRequests"),
             Manners::Refusing => failed(403, "Forbidden"),
@@ -439,6 +445,12 @@ fn answered(method: &str, target: &str, body: &[u8], objects: &[Value]) -> Optio
             json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "resourceVersion": "1"}}),
         )),
         (Some(_), resource) if !resource.contains('/') => standing.next().map(|object| (200, object.clone())),
+        (Some(name), resource) if resource.ends_with("/scale") => standing.next().map(|object| {
+            let replicas = &object["spec"]["replicas"];
+            let scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": name, "namespace": asked.namespace},
+                "spec": {"replicas": replicas}, "status": {"replicas": replicas}});
+            (200, scale)
+        }),
         (Some(_), _) => None,
         (None, _) => {
             let items: Vec<&Value> = standing.filter(|object| selected(object, target)).collect();

@@ -63,7 +63,7 @@ impl hyper::body::Body for Paced {
             self.alarm.as_mut().reset(until);
         }
         ready!(self.alarm.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Late { within: self.time, last: None }.into())))
+        Poll::Ready(Some(Err(Late::of_request(self.time).into())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,7 +6,7 @@ use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use thiserror::Error;
 use tower::BoxError;
 
-use crate::cluster::{FailedAt, say};
+use crate::cluster::{FailedAt, no_namespace, say};
 use crate::observe::cluster_dns::{BY_PODS, ClusterDnsError};
 
 /// Why names were not put into DNS, or not taken out. What works in its place is its [`remedy`](Remedied::remedy).
@@ -22,6 +22,12 @@ pub enum DnsError {
     /// The cluster's DNS cannot be seen, or not be changed by this user.
     #[error(transparent)]
     Cluster(#[from] ClusterDnsError),
+    /// There is no such namespace.
+    #[error("{}", no_namespace(.namespace))]
+    NoNamespace {
+        /// Its name.
+        namespace: String,
+    },
     /// Nobody is there to be asked, or may be, or answered.
     #[error("{what}: nobody could be asked: {message}")]
     Unasked {
@@ -200,6 +206,7 @@ impl Remedied for DnsError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::Cluster(error) => return error.remedy(),
+            Self::NoNamespace { .. } => Remedy::ChooseNamespace,
             Self::Backend { instead, .. } => return instead.clone(),
             Self::NotCoreDns { .. } => {
                 Remedy::any([BY_PODS.into(), Remedy::from(NamesDeed::Print).then(" and put them into DNS elsewhere")])

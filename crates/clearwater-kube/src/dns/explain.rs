@@ -11,9 +11,9 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::DnsError;
 use super::check::settings;
 use super::names::Inside;
+use super::{DnsError, place};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::observe::unasked::Unasked;
@@ -140,6 +140,11 @@ impl Party {
 /// in [`Explained::unasked`].
 pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
     let mut explained = Explained::default();
+    match place(cluster, deployment).await {
+        // Others can be asked without.
+        Err(error) if error.missing_right().is_none() => return Err(error),
+        _ => {}
+    }
     let cluster_dns = match ClusterDns::look(&cluster.client).await {
         // Nobody can be asked anything.
         Err(error @ ClusterDnsError::Unreachable(_)) => return Err(error.into()),

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::names::from_inside;
-use super::plan::blank;
-use super::{ClusterDnsError, DnsError, DnsOptions, Proof, carry_out, plan, unless_cancelled};
+use super::plan::{blank, plan};
+use super::{ClusterDnsError, DnsError, DnsOptions, Proof, carry_out, unless_cancelled};
 use crate::apply::ApplyError;
 use crate::cluster::Cluster;
 
@@ -58,7 +58,7 @@ impl Gate {
         if !self.is_early() {
             return line(CheckStatus::Ok, "put in as soon as sprout serves".to_owned(), None);
         }
-        match plan(cluster, &self.0).await {
+        match Box::pin(plan(cluster, &self.0)).await {
             Ok(plan) if plan.is_change() => {
                 let object = plan.object.unwrap_or_default();
                 line(CheckStatus::Ok, format!("{object} will be changed"), None)

@@ -37,6 +37,7 @@ mod watch;
 
 use std::time::Duration;
 
+use clearwater::component::Component;
 use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
 use clearwater::dns::answer::{Answer, Code, Expectation};
 use clearwater::dns::ownership::{ManagedBy, WriteTarget};
@@ -190,6 +191,8 @@ pub(crate) struct Means {
     pub(crate) work: DnsEdit,
     /// What an earlier run has left, where its work is to be finished.
     pub(crate) finishing: Option<kept::Left>,
+    /// Names that nobody can be asked for, each with why.
+    pub(crate) unasked: Vec<String>,
     /// How long it may take until what stands is answered, where nothing is to be written.
     pub(crate) patience: Duration,
     pub(crate) cluster_dns: Option<ClusterDns>,
@@ -299,7 +302,26 @@ pub struct Proof {
 /// # Errors
 /// Where the cluster's DNS could not be seen, may not be changed, or is not to be.
 pub async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
-    plan::plan(cluster, options).await
+    if options.action == DnsAction::Put {
+        place(cluster, &options.deployment).await?;
+        return Box::pin(plan::plan(cluster, options)).await;
+    }
+    // Names may outlive their namespace.
+    let mut plan = Box::pin(plan::plan(cluster, options)).await?;
+    if !plan.is_change() && plan.finishing().is_none() {
+        plan.notes.extend(cluster.absence().await.map(Advice::from));
+    }
+    Ok(plan)
+}
+
+/// Asks whether names of this deployment can be needed at all: what nobody could look at is not said to need nothing, and what is not
+/// there looks like what is empty.
+async fn place(cluster: &Cluster, deployment: &Deployment) -> Result<(), DnsError> {
+    cluster.is_of(deployment).map_err(|message| DnsError::Elsewhere { message })?;
+    if names::pods_of(cluster, Component::Sprout).await?.is_empty() && cluster.lacks_namespace().await {
+        return Err(DnsError::NoNamespace { namespace: cluster.namespace.clone() });
+    }
+    Ok(())
 }
 
 /// The longest that a look may take which nothing hangs on.
@@ -314,7 +336,7 @@ pub(crate) async fn standing(cluster: &Cluster) -> Result<Option<String>, String
     // Whose the names are is told by the namespace alone.
     let deployment = DeploymentFile::default().deploy(&cluster.namespace).map_err(|e| e.to_string())?;
     let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment) };
-    match timeout(GLANCE, Box::pin(plan(cluster, &options))).await {
+    match timeout(GLANCE, Box::pin(plan::plan(cluster, &options))).await {
         Ok(Ok(plan)) => Ok(plan.object.clone().filter(|_| plan.is_change())),
         Ok(Err(error)) if error.is_unreachable() => Err(error.to_string()),
         // Where there is no DNS that could be changed, or none that may be, nothing of ours is in it.

@@ -25,15 +25,17 @@ pub struct Patched {
 }
 
 impl Patched {
-    /// The servers that could not be asked, each with why: nobody knows whether the change could be proved.
+    /// The servers that could not be asked, and the names that nobody can be asked for, each with why: nobody knows whether they
+    /// can be proved.
     pub fn unasked(&self) -> impl Iterator<Item = String> {
         let mute = self.servers.iter().filter(|server| server.answers.is_empty() && !server.problems.is_empty());
-        mute.map(|server| format!("DNS pod {}: {}", server.server, server.problems.join("; ")))
+        let mute = mute.map(|server| format!("DNS pod {}: {}", server.server, server.problems.join("; ")));
+        mute.chain(self.plan.means.unasked.iter().cloned())
     }
 
     fn outcome(&self) -> (Outcome, &'static str) {
         if self.unasked().next().is_some() {
-            (Outcome::CouldNotLook, "nothing was written, and not every server could be asked")
+            (Outcome::CouldNotLook, "nothing was written, and not everybody could be asked")
         } else if self.proof.is_none() {
             (Outcome::DryRun, UNWRITTEN)
         } else if self.plan.is_change() || self.plan.finishing().is_some() {
@@ -54,6 +56,7 @@ fn outcome(error: &DnsError) -> Outcome {
         | DnsError::NoReload { .. }
         | DnsError::NotConfirmed
         | DnsError::Moved { .. } => Outcome::Refused,
+        DnsError::NoNamespace { .. } => Outcome::NotFound,
         DnsError::Cluster(_) | DnsError::Etcd { .. } => Outcome::CouldNotLook,
         _ => Outcome::Failed,
     }

@@ -8,7 +8,7 @@ use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 
 use super::{DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, Means, file_plan, names, slices};
 use crate::cluster::Cluster;
-use crate::observe::cluster_dns::ClusterDns;
+use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::rights::{Scope, Task, missing};
 
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
@@ -30,8 +30,6 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsP
             file_plan::plan(cluster, options, plan).await
         }
         DnsBackend::Auto => {
-            // What nobody could look at is not said to need nothing.
-            names::pods_of(cluster, Component::Sprout).await?;
             plan.notes.push(Advice::new(
                 "nothing is needed; SIP clients that know the home domain only look for more",
                 NamesDeed::OfferClients,
@@ -72,6 +70,7 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
         means: Means {
             work: DnsEdit::Nothing,
             finishing: None,
+            unasked: Vec::new(),
             patience: names::SOON,
             cluster_dns: None,
             timeout: options.timeout,
@@ -169,10 +168,24 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Res
                 ));
             }
             None => {
-                plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label).into());
+                let why = format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label);
+                plan.notes.push(why.clone().into());
+                plan.means.unasked.push(why);
             }
         }
     }
-    plan.means.cluster_dns = ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(e.advice())).ok();
+    if found.is_empty() {
+        plan.means.unasked.push("the names that sprout's pods carry: there is no pod of sprout".to_owned());
+    }
+    match ClusterDns::look(&cluster.client).await {
+        Ok(seen) => plan.means.cluster_dns = Some(seen),
+        Err(error) => {
+            // Who may not ask goes without.
+            if !plan.questions.is_empty() && !matches!(error, ClusterDnsError::Right { .. }) {
+                plan.means.unasked.push(error.to_string());
+            }
+            plan.notes.push(error.advice());
+        }
+    }
     Ok(plan)
 }

@@ -9,7 +9,7 @@ use clearwater::remedy::Remedy;
 
 use super::file_plan::all_rules;
 use super::names::{sprout_address, targets};
-use super::{DnsError, DnsOptions};
+use super::{DnsError, DnsOptions, place};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 
@@ -41,8 +41,9 @@ named! {
 /// # Errors
 /// Where pods or Services could not be seen, or give no name.
 pub async fn print(cluster: &Cluster, options: &DnsOptions, form: Form) -> Result<String, DnsError> {
+    place(cluster, &options.deployment).await?;
     match form {
-        Form::Zone => Ok(zone(cluster, options).await?.to_string()),
+        Form::Zone => Ok(of_now(cluster, options).await?.to_string()),
         Form::Corefile => corefile(cluster, options).await,
         Form::EtcdV3 | Form::EtcdV2 => {
             let keys = keys(cluster, options).await?;
@@ -60,6 +61,11 @@ pub async fn print(cluster: &Cluster, options: &DnsOptions, form: Form) -> Resul
 /// # Errors
 /// Where pods or Services could not be seen, or give no name.
 pub async fn zone(cluster: &Cluster, options: &DnsOptions) -> Result<Zone, DnsError> {
+    place(cluster, &options.deployment).await?;
+    of_now(cluster, options).await
+}
+
+async fn of_now(cluster: &Cluster, options: &DnsOptions) -> Result<Zone, DnsError> {
     let targets = targets(cluster, &options.deployment).await?;
     let mut zone = records(&options.deployment, DnsBackend::Print, &targets)?;
     if options.clients {

@@ -276,7 +276,7 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
     let pods = pods(subject, seen);
     let mut problems = Vec::new();
     if let Some(service) = &subject.service {
-        if seen.snapshot.denied.contains(&Kind::EndpointSlice) {
+        if seen.snapshot.blind(Kind::EndpointSlice).is_some() {
             judged.unchecked.push("endpoints: needs list and watch endpointslices.discovery.k8s.io".to_owned());
         } else {
             let ready = rollout::ready_endpoints(seen.snapshot.slices_of(service));

@@ -24,6 +24,8 @@ pub(super) enum Update {
     Trouble(Option<Key>, String),
     /// A source is given up.
     Unread(Key, String),
+    /// It is known what is there to be read.
+    Listed,
     /// Nothing more can be read at all.
     End(String),
 }
@@ -180,6 +182,7 @@ fn take(update: Update, merge: &mut Merge<HubItem>, sources: &mut Sources) -> Op
         Update::Unread(key, text) => {
             return Some(Said::Unread(sources.get(key).map(|(_, s)| s.clone()), text.into()));
         }
+        Update::Listed => return Some(Said::Listed),
         // The end is no matter of one source.
         Update::End(_) => {}
     }

@@ -245,6 +245,9 @@ setters! { Options {
 /// What [`read`] says.
 #[derive(Clone, Debug)]
 pub enum Said {
+    /// It is known which pods there are: what there is to be read of them was said to be opened before. Said once more after a watch
+    /// was begun anew.
+    Listed,
     /// A source is read from now on.
     Opened(Arc<LogSource>),
     /// Nothing more comes from a source.

@@ -80,7 +80,10 @@ impl PodsReader {
     async fn list(&mut self) -> Result<(), ReceiverClosed> {
         let params = kube::api::ListParams::default().labels(&self.options.labels).fields(&self.options.fields);
         match list_all(&self.pods(), &params).await {
-            Ok(pods) => self.take(&pods).await?,
+            Ok(pods) => {
+                self.take(&pods).await?;
+                self.listed().await?;
+            }
             Err(error) => {
                 return self.end(format!("the pods of {} cannot be listed: {}", self.place(), say(&error))).await;
             }
@@ -119,6 +122,7 @@ impl PodsReader {
                     has_list = true;
                     let pods = std::mem::take(&mut listed);
                     self.take(&pods).await?;
+                    self.listed().await?;
                     // Names are forgotten with their pods.
                     let present: HashSet<_> = pods.iter().filter_map(|p| p.metadata.uid.clone()).collect();
                     self.seen.retain(|(uid, ..)| present.contains(uid));
@@ -147,6 +151,10 @@ impl PodsReader {
     /// Says that nothing more can be read.
     async fn end(&self, text: String) -> Result<(), ReceiverClosed> {
         self.updates.send(Update::End(text)).await.map_err(|_| ReceiverClosed)
+    }
+
+    async fn listed(&self) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::Listed).await.map_err(|_| ReceiverClosed)
     }
 
     async fn trouble(&self, text: String) -> Result<(), ReceiverClosed> {

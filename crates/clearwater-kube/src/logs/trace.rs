@@ -58,7 +58,7 @@ pub async fn trace(cluster: &Cluster, subject: Traced) -> Result<TracedCall, Fai
             Said::Unread(Some(source), why) => {
                 unread.push(Printable::from(format!("{} › {}: {why}", source.pod, source.container).as_str()));
             }
-            Said::Closed(_) | Said::Gap(..) | Said::Trouble(..) => {}
+            Said::Listed | Said::Closed(_) | Said::Gap(..) | Said::Trouble(..) => {}
         }
     }
     Ok(TracedCall { ladder: sketch.finish(|host| lanes.get(host).cloned()), unread })

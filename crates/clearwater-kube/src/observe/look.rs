@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use clearwater::config::Deployment;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tower::BoxError;
 
 use super::etcd;
@@ -20,7 +22,7 @@ use super::probe::{Depth, ProbeTarget, Prober};
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
 use crate::cluster::{Cluster, FailedAt, list_all, say};
-use crate::deadline::Late;
+use crate::deadline::{Late, TimeLimit};
 
 /// Nothing of a namespace could be seen: the API server cannot be asked, or shows no pods to this user.
 #[derive(Debug, Error)]
@@ -49,8 +51,14 @@ impl CouldNotLook {
 
     /// Whether no answer came in the time that was given: with more of it one may come.
     pub fn is_late(&self) -> bool {
+        self.limit().is_some()
+    }
+
+    /// Which time was up, where that is why.
+    pub fn limit(&self) -> Option<TimeLimit> {
         let source: &(dyn std::error::Error + 'static) = self.source.as_ref();
-        std::iter::successors(Some(source), |error| error.source()).any(<dyn std::error::Error + 'static>::is::<Late>)
+        let mut errors = std::iter::successors(Some(source), |error| error.source());
+        errors.find_map(|error| error.downcast_ref::<Late>()).map(Late::limit)
     }
 }
 
@@ -65,34 +73,73 @@ pub(crate) fn left(until: Instant) -> Duration {
 /// The part of a look's time that one question may take.
 const PATIENCE: f32 = 0.6;
 
-/// What stands in the namespace. A server that is slow has all of the time: who cannot be listed cannot be asked.
+/// What stands in the namespace. A server that is slow has all of the time: who cannot be listed cannot be asked. What fails
+/// beside the pods blinds a look for nothing else, and takes no more than half of the time where the pods are known by then.
 pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, CouldNotLook> {
     let mut snapshot = Snapshot::default();
     let asked = &cluster.before(Instant::now() + within);
-    let looking = futures::future::join_all([
-        list(asked, Kind::Pod, WatchEvent::Pod).boxed(),
-        list(asked, Kind::Deployment, WatchEvent::Deployment).boxed(),
-        list(asked, Kind::StatefulSet, WatchEvent::StatefulSet).boxed(),
-        list(asked, Kind::EndpointSlice, WatchEvent::EndpointSlice).boxed(),
-        list(asked, Kind::Service, WatchEvent::Service).boxed(),
-        list(asked, Kind::Event, WatchEvent::Event).boxed(),
+    let (known, pods_known) = watch::channel(false);
+    let pods = async {
+        let pods = list(asked, Kind::Pod, WatchEvent::Pod).await;
+        known.send_replace(true);
+        pods
+    };
+    let half = within / 2;
+    let beside = |kind: Kind, listing: BoxFuture<'static, Result<WatchEvent, FailedAt>>| {
+        let mut pods_known = pods_known.clone();
+        async move {
+            let late = async {
+                sleep(half).await;
+                let _ = pods_known.wait_for(|known| *known).await;
+            };
+            let listed = tokio::select! {
+                listed = listing => listed,
+                () = late => Err(FailedAt::new(format!("listing {}", kind.resource()), Late::within(half))),
+            };
+            (kind, listed)
+        }
+    };
+    let others = futures::future::join_all([
+        beside(Kind::Deployment, list(asked, Kind::Deployment, WatchEvent::Deployment).boxed()),
+        beside(Kind::StatefulSet, list(asked, Kind::StatefulSet, WatchEvent::StatefulSet).boxed()),
+        beside(Kind::EndpointSlice, list(asked, Kind::EndpointSlice, WatchEvent::EndpointSlice).boxed()),
+        beside(Kind::Service, list(asked, Kind::Service, WatchEvent::Service).boxed()),
+        beside(Kind::Event, list(asked, Kind::Event, WatchEvent::Event).boxed()),
     ]);
-    for one in looking.await {
-        snapshot.absorb(one.map_err(|error| CouldNotLook::at(cluster, error))?);
-    }
+    let (pods, others) = futures::join!(pods, others);
+    snapshot.absorb(pods.map_err(|error| CouldNotLook::at(cluster, error))?);
     if snapshot.denied.contains(&Kind::Pod) {
         return Err(CouldNotLook::at(cluster, "needs list pods"));
+    }
+    for (kind, listed) in others {
+        match listed {
+            Ok(listed) => snapshot.absorb(listed),
+            Err(error) => {
+                snapshot.unheard.insert(kind, error.to_string());
+            }
+        }
     }
     Ok(snapshot)
 }
 
-async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, FailedAt>
+fn list<K>(
+    cluster: &Cluster,
+    kind: Kind,
+    wrap: fn(Update<K>) -> WatchEvent,
+) -> impl Future<Output = Result<WatchEvent, FailedAt>> + Send + use<K>
 where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
     K::DynamicType: Default,
 {
     let api: Api<K> = cluster.api();
-    match list_all(&api, &ListParams::default()).await {
+    async move { listed(&api, kind, wrap).await }
+}
+
+async fn listed<K>(api: &Api<K>, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, FailedAt>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match list_all(api, &ListParams::default()).await {
         Ok(all) => Ok(wrap(Update::All(all))),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(WatchEvent::Denied(kind)),
         Err(error) => Err(FailedAt::new(format!("listing {}", kind.resource()), error)),
@@ -147,6 +194,30 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_beside_the_pods_takes_half_of_the_time_and_hides_nothing_else() {
+        let kinds = [
+            ("pods", "PodList"),
+            ("deployments", "DeploymentList"),
+            ("statefulsets", "StatefulSetList"),
+            ("endpointslices", "EndpointSliceList"),
+            ("services", "ServiceList"),
+        ];
+        let service = tower::service_fn(move |request: Request<Body>| async move {
+            let plural = request.uri().path().rsplit('/').next().unwrap_or_default();
+            let Some((_, kind)) = kinds.iter().find(|(of, _)| *of == plural) else { std::future::pending().await };
+            let list = serde_json::json!({"kind": kind, "apiVersion": "v1", "metadata": {}, "items": []});
+            Ok::<_, Infallible>(Response::new(Body::from(list.to_string().into_bytes())))
+        });
+        let cluster = Cluster::new(Client::new(service, "ims"), "ims");
+        let began = Instant::now();
+        let seen = snapshot(&cluster, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
+        assert_eq!(seen.known.len(), kinds.len());
+        let why = seen.blind(Kind::Event).unwrap();
+        assert!(why.contains("listing events") && why.contains("within 5 s"), "{why}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_look_quotes_a_server_that_asks_for_patience() {

@@ -85,6 +85,8 @@ pub struct Snapshot {
     pub known: BTreeSet<Kind>,
     /// Kinds that the user may not watch.
     pub denied: BTreeSet<Kind>,
+    /// Kinds that a look could not list, each with why.
+    pub unheard: BTreeMap<Kind, String>,
     /// What the API server said when it did not know any more who asks.
     pub unauthorized: Option<String>,
 }
@@ -172,6 +174,12 @@ impl Snapshot {
         let needed = |kind: &&Kind| !matches!(kind, Kind::EndpointSlice | Kind::Event);
         let denied = self.denied.iter().find(needed).map(|kind| format!("needs list and watch {}", kind.resource()));
         self.unauthorized.clone().or(denied).map(|why| format!("cannot look: {why}"))
+    }
+
+    /// Why nothing is known of a kind, where that is so.
+    pub(crate) fn blind(&self, kind: Kind) -> Option<String> {
+        let denied = self.denied.contains(&kind).then(|| format!("needs list {}", kind.resource()));
+        denied.or_else(|| self.unheard.get(&kind).cloned())
     }
 
     /// Whether every kind is known or denied.

@@ -152,7 +152,7 @@ impl Snapshot {
         let Some(service) = subject.service.as_deref().filter(|_| subject.component() != Component::Etcd) else {
             return true;
         };
-        if self.denied.contains(&Kind::EndpointSlice) {
+        if self.blind(Kind::EndpointSlice).is_some() {
             return true;
         }
         self.slices_of(service).filter_map(|s| held::<Vec<Endpoint>>(&s.endpoints)).flatten().any(|e| {
@@ -190,7 +190,7 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
 /// them, and they are not judged. Yields each with its component. A component of bare pods, as the article has them, is what
 /// it is; and where workloads may not be seen nobody knows.
 pub(crate) fn take_foreign(snapshot: &mut Snapshot) -> Vec<(Component, String)> {
-    if snapshot.denied.contains(&Kind::Deployment) || snapshot.denied.contains(&Kind::StatefulSet) {
+    if snapshot.blind(Kind::Deployment).or(snapshot.blind(Kind::StatefulSet)).is_some() {
         return Vec::new();
     }
     let mut of: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();

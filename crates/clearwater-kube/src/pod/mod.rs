@@ -39,13 +39,14 @@ pub use tunnel::{Tunnel, TunnelProtocol};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clearwater::text::limit;
 use kube::api::Portforwarder;
 use thiserror::Error;
 use tokio::time::timeout;
 use tower::BoxError;
 
 use crate::cluster::{FailedAt, is_forbidden, is_unauthorized, say};
-use crate::deadline::{limit, no_answer};
+use crate::deadline::no_answer;
 
 /// Why a question could not be asked.
 #[derive(Debug, Error)]

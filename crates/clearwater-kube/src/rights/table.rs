@@ -248,6 +248,7 @@ const SCALE: &[AccessRule] = &[
     LAST_LINES,
     NODES,
     rule(LIST, "", &["pods"]).cluster().or_without("room on the nodes"),
+    NAMESPACE_OF_NOTHING,
 ];
 
 const AUTOSCALE: &[AccessRule] = &[
@@ -321,7 +322,7 @@ const WATCH_DNS: &[AccessRule] = &[rule(WATCH, "", &["pods"]).cluster_dns()];
 /// The pods of who knows subscribers.
 const FIND_SERVICES: &[AccessRule] = &[rule(LIST, "", &["pods"]), NAMESPACE_OF_NOTHING];
 
-const OWN_PODS: &[AccessRule] = &[rule(LIST, "", &["pods"])];
+const OWN_PODS: &[AccessRule] = &[rule(LIST, "", &["pods"]), NAMESPACE_OF_NOTHING];
 const ASK_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some("names as the containers look them up"));
 
 const DNS_FILE: &[AccessRule] = &[

@@ -1,7 +1,7 @@
 //! What was looked at before the first write, told, and whether it lets the run go on.
 
 use clearwater::event::{CheckLine, CheckStatus, EventKind, Outcome};
-use clearwater::remedy::Advice;
+use clearwater::remedy::{Advice, Remedy};
 
 use super::Emitter;
 
@@ -20,6 +20,14 @@ pub(crate) async fn tell(
         emitter.emit(EventKind::Checked { line }).await;
     }
     verdict
+}
+
+/// How a run ends whose time is up before its first write: perhaps for what could not be looked at by then. `undone` is what
+/// was not done ("written", "changed").
+pub(crate) fn late(undone: &str, unseen: Unseen) -> (Outcome, Advice) {
+    let waited = unseen.map_or_else(String::new, |what| format!(": {what}"));
+    let reason = format!("the time was up before anything was {undone}{waited}");
+    (Outcome::CouldNotLook, Advice::new(reason, Remedy::Longer))
 }
 
 fn verdict(lines: &[CheckLine], undone: &str) -> Result<Unseen, (Outcome, Advice)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clearwater::config::{BonoExposure, Deployment};
 use clearwater::event::{Change, CheckLine, EventKind, Operation, Outcome, PlannedStep, Whose};
-use clearwater::remedy::{Advice, Remedied as _};
+use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use clearwater::scale::{Refusal, ScalePlan};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -19,7 +19,7 @@ use super::situation::replicas;
 use super::target::{ScaleTarget, Unfit, names, target};
 use super::watch::{Shared, keep, look};
 use super::{End, ScaleOptions, Scaling, check};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, no_namespace, say};
 use crate::deadline::no_api_answer;
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
@@ -44,6 +44,10 @@ pub(super) async fn steps(
     let mut seen = Observation::new(skew);
     let deadline = || until.min(Instant::now() + cluster.policy.timeout());
     see(asked, &mut seen, &mut observer, deadline()).await?;
+    let is_empty = seen.snapshot.deployments.is_empty() && seen.snapshot.stateful_sets.is_empty();
+    if is_empty && asked.lacks_namespace().await {
+        return Err((Outcome::NotFound, Advice::new(no_namespace(&cluster.namespace), Remedy::ChooseNamespace)));
+    }
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let (names, zone_unread) = names(asked, release).await;
@@ -103,6 +107,9 @@ pub(super) async fn steps(
         return Err((Outcome::Refused, Advice::lines(refused)));
     }
     let (writes, unseen) = checked(asked, &seen, &targets, &plans, unseen, emitter).await?;
+    if until <= Instant::now() && !options.dry_run {
+        return Err(checks::late("changed", unseen));
+    }
     let consent = agreed(options, &plans, writes, unseen, emitter, steering).await?;
 
     let (cancel, cancelled) = watch::channel(None);

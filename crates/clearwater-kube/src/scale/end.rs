@@ -50,7 +50,8 @@ impl Scaling {
                     Outcome::Failed
                 }
                 Stop::Cancelled if reason == Some(CancelReason::Deadline) => {
-                    said.push(format!("{name}: the time was up").into());
+                    let left = executed.step.map_or_else(String::new, |step| format!(" with this to do: {step}"));
+                    said.push(format!("{name}: the time was up{left}").into());
                     Outcome::NotReady
                 }
                 Stop::Cancelled => reason.map_or(Outcome::Cancelled, cancelled_as),

@@ -99,6 +99,8 @@ pub(super) struct Executed {
     pub(super) component: Component,
     pub(super) writes: u32,
     pub(super) stop: Option<Stop>,
+    /// The step that it was stopped in.
+    pub(super) step: Option<String>,
 }
 
 struct Execution {
@@ -129,7 +131,8 @@ pub(super) async fn execute(context: Context, target: ScaleTarget) -> Executed {
         let (to, took) = (execution.target.to, millis(began.elapsed()));
         execution.tell(EventKind::Scaled { component: component.name().to_owned(), from, to, took });
     }
-    Executed { component, writes: execution.writes, stop: outcome.err() }
+    let step = execution.step.map(|(text, _)| text);
+    Executed { component, writes: execution.writes, stop: outcome.err(), step }
 }
 
 impl Execution {

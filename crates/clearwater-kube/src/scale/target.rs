@@ -75,7 +75,7 @@ pub(super) fn target(
     let workloads = subject::workloads(snapshot, component);
     if workloads.is_empty() {
         let works = Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]);
-        return Err(Unfit::Absent(Advice::new(format!("there is no {component} in this namespace"), works)));
+        return Err(Unfit::Absent(Advice::new(format!("there is no {component} in the namespace"), works)));
     }
     let most = workloads.iter().filter_map(|w| snapshot.workload(w)).map(|w| w.replicas).max().unwrap_or(0);
     let to =

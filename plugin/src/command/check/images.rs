@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clearwater::text::{Clean as _, counted};
-use clearwater_kube::contract::{Agreement, AskedClaim, AskedImage, ContractOptions, ContractReport, Known, contract};
+use clearwater_kube::contract::{
+    Agreement, AskedClaim, AskedImage, ContractOptions, ContractReport, Known, VERSION, contract,
+};
 
 use super::code;
 use crate::context::Context;
@@ -16,21 +18,28 @@ use crate::runtime::{block_on, unless_ended};
 pub(super) fn run(
     context: &mut Context,
     namespace: String,
-    options: &ContractOptions,
+    options: ContractOptions,
     output: Option<Format>,
 ) -> Result<u8, CliError> {
     let signals = context.signals();
     let seen = block_on(unless_ended(&signals, async {
-        let cluster = context.connection().cluster(namespace).await?;
-        Ok(contract(&cluster, options).await?)
+        let (cluster, left) = context.connection().cluster_within(namespace, options.timeout).await?;
+        let seen = contract(&cluster, &options.timeout(left)).await?;
+        // What is not there looks like what is empty.
+        let absence = if seen.images.is_empty() { cluster.absence().await } else { None };
+        absence.map_or(Ok(seen), |why| Err(CliError::Connection(why)))
     }))?;
     tell(context, &seen, output)
 }
 
 /// The same of what a report holds.
 pub(super) fn reported(context: &mut Context, path: &Path, output: Option<Format>) -> Result<u8, CliError> {
-    let mut seen: ContractReport = super::super::reported::read(path, "check-images.json")?;
+    let mut seen: ContractReport = super::super::reported::read(path, "check-images.json", VERSION)?;
     seen.images.clean();
+    // It says no more of itself than its claims do.
+    let (differing, unseen) = counts(&seen);
+    seen.agrees &= differing == 0;
+    seen.complete &= unseen == 0 && seen.claims().next().is_some();
     context.talk().note(format!("as it was at {}", seen.at));
     tell(context, &seen, output)
 }
@@ -62,6 +71,12 @@ fn row(of: &AskedImage, claim: &AskedClaim) -> Option<String> {
     Some(text)
 }
 
+/// How many claims differ, and how many could not be looked at.
+fn counts(seen: &ContractReport) -> (usize, usize) {
+    let differing = seen.claims().filter(|c| matches!(c.agreement, Agreement::Differs { .. })).count();
+    (differing, seen.claims().filter(|c| matches!(c.agreement, Agreement::CouldNotLook { .. })).count())
+}
+
 fn text(seen: &ContractReport) -> String {
     let mut text = String::new();
     for image in &seen.images {
@@ -75,9 +90,7 @@ fn text(seen: &ContractReport) -> String {
         let _ = writeln!(text, ": {agreeing} of {} agree", counted(image.claims.len(), "claim"));
         image.claims.iter().filter_map(|claim| row(image, claim)).for_each(|row| text.push_str(&row));
     }
-    let differing = seen.claims().filter(|c| matches!(c.agreement, Agreement::Differs { .. })).count();
-    let unseen = seen.claims().filter(|c| matches!(c.agreement, Agreement::CouldNotLook { .. })).count();
-    let _ = match (differing, unseen) {
+    let _ = match counts(seen) {
         (0, 0) if seen.complete => writeln!(text, "{GOOD}the images are as they are taken to be{GOOD:#}"),
         (0, 0) => writeln!(text, "{WARN}nothing was looked at: there is no Clearwater here{WARN:#}"),
         (0, n) => writeln!(

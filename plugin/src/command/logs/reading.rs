@@ -23,6 +23,8 @@ pub(super) struct ReadingSummary {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) gaps: u64,
+    /// Whether it is known which pods there are.
+    pub(super) is_listed: bool,
     /// How many sources were opened, and how many records came of them, whether they were wanted or not.
     pub(super) opened: u64,
     pub(super) came: u64,
@@ -38,7 +40,7 @@ impl ReadingSummary {
     /// Why nothing was written, where that is so.
     pub(super) fn emptiness(&self) -> Option<String> {
         match (self.opened, self.came, self.records) {
-            (0, ..) => Some(format!("no container was found to read; see {}", command("status"))),
+            (0, ..) => Some(no_container()),
             (_, 0, _) => Some("what was read holds nothing that was written in that time".to_owned()),
             (_, came, 0) => {
                 let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");
@@ -53,6 +55,11 @@ impl ReadingSummary {
             self.sources.insert(format::name(source));
         });
     }
+}
+
+/// Said where there was nothing to read.
+pub(in crate::command) fn no_container() -> String {
+    format!("no container was found to read; see {}", command("status"))
 }
 
 /// One reading: which records are written, how, where to, and what was seen.
@@ -114,6 +121,7 @@ impl Reading {
             Said::Unread(source, why) => self.seen.unread.take(source.as_deref(), &why, context),
             Said::Opened(source) if shows => tell(context, '+', &source),
             Said::Closed(source) if shows => tell(context, '-', &source),
+            Said::Listed => self.seen.is_listed = true,
             Said::Opened(_) | Said::Closed(_) => {}
         }
         Ok(false)

@@ -17,12 +17,13 @@ use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
 
 use crate::awaited::awaited;
-use crate::bounded::is_device;
+use crate::bounded::{self, LARGEST, is_device};
+use crate::command::reported::{CONTENTS, ReportedLogs};
 use crate::context::Context;
 use crate::error::CliError;
 
 use super::Unread;
-use member::{Found, Handles, Member, ROOM, Spool, plainly};
+use member::{Found, Handles, Member, OF_REPORT, ROOM, Spool, plainly};
 use reader::{SavedReader, of_paths, unnamed};
 
 /// Hands on every record of a file or of a directory with all below it, in time order. What cannot be read is named, and the
@@ -52,10 +53,39 @@ pub(crate) fn each_of_path(
         }
         logs.take(path, found, context, unread);
     }
+    let nothing = |why: &str| CliError::Read { path: path.to_owned(), source: io::Error::other(why.to_owned()) };
+    let lacked = without_reports(&mut logs.members);
     if logs.members.is_empty() {
-        return Err(CliError::Read { path: path.to_owned(), source: io::Error::other("there is no log in it") });
+        return Err(match lacked {
+            Some(lacked) => CliError::Connection(format!("{}: this report holds no logs{lacked}", path.display())),
+            None => nothing("there is no log in it"),
+        });
     }
-    each_of_members(logs.members, context, unread, take)
+    let (mut came, mut take) = (false, take);
+    each_of_members(logs.members, context, unread, |entry, context| {
+        came = true;
+        take(entry, context)
+    })?;
+    // What could not be read is told by whoever asked for it.
+    if came || unread.nothing().is_some() { Ok(()) } else { Err(nothing("there is nothing in it to be read")) }
+}
+
+/// Of a report, packed or not, the logs alone are read. Yields what the reports say that they lack, where there are any.
+fn without_reports(members: &mut Vec<Member>) -> Option<String> {
+    let handles = Handles::default();
+    let reports: Vec<(PathBuf, ReportedLogs)> = members
+        .iter()
+        .filter(|member| member.name.file_name().is_some_and(|name| name == CONTENTS))
+        .filter_map(|member| {
+            let text = bounded::all(member.open(&handles).ok()?, LARGEST).ok()?;
+            Some((member.name.parent()?.to_owned(), ReportedLogs::read(&text)?))
+        })
+        .collect();
+    members.retain(|member| {
+        reports.iter().all(|(root, _)| !member.name.starts_with(root) || member.name.starts_with(root.join(OF_REPORT)))
+    });
+    let lacked = reports.iter().map(|(_, said)| said.lacks()).collect::<String>();
+    (!reports.is_empty()).then_some(lacked)
 }
 
 /// Whether it is the terminal that somebody writes to this program by.
@@ -156,6 +186,9 @@ pub(crate) fn each_of_stdin(
             }
             reader.finish(&mut out);
             out.drain(..).try_for_each(|entry| take(Some(entry)))?;
+            if reader.lines == 0 {
+                return Err(fail(io::Error::other("nothing came by it")));
+            }
             return Ok((reader.lines, reader.known));
         }
         let mut rest = chunk;

@@ -217,8 +217,7 @@ impl Selection {
 
     /// Why there is nothing to read, where it is that there is no such namespace.
     pub(in crate::command) async fn no_place(&self, cluster: &Cluster) -> Option<String> {
-        let absent = !self.all_namespaces && matches!(cluster.namespace_exists().await, Ok(Some(false)));
-        absent.then(|| format!("there is no namespace {}", cluster.namespace))
+        if self.all_namespaces { None } else { cluster.absence().await }
     }
 
     /// Begins to read. Must be called inside the runtime.

@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use level::{LevelArgs, SIP_LEVEL, WRITERS};
 use table::Output;
 
-use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
+use super::logs::{Selection, Unread, each_of_path, each_of_stdin, no_container, stopped};
 use super::reported::ReportedLogs;
 use crate::advice::command;
 use crate::arguments::PlaceArgs;
@@ -252,12 +252,15 @@ impl Trace {
                         Said::Unread(source, why) => unread.take(source.as_deref(), &why, context),
                         Said::Opened(_) => opened += 1,
                         Said::Closed(_) => closed += 1,
-                        Said::Gap(..) => {}
+                        Said::Listed | Said::Gap(..) => {}
                     }
                 }
                 let is_told = opened > 0 || unread.nothing().is_some();
-                let no_place = if is_told { None } else { self.selection.no_place(&cluster).await };
-                no_place.map_or(Ok(()), |why| Err(CliError::Connection(why)))
+                if is_told {
+                    return Ok(());
+                }
+                let no_place = self.selection.no_place(&cluster).await;
+                Err(CliError::Connection(no_place.unwrap_or_else(no_container)))
             }));
             // Who follows ends it so.
             if matches!(read, Err(CliError::Ended(_))) && !self.list.follow {

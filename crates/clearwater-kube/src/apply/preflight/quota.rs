@@ -16,6 +16,8 @@ use super::super::prepare::{ApplyPlan, LiveState};
 use crate::cluster::{Cluster, list_all};
 use crate::kinds::ObjectKind;
 
+const TITLE: &str = "quotas against the sum of what will be made";
+
 /// What one pod takes of each thing that a quota can count.
 pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::from([("pods".to_owned(), 1.0), ("count/pods".to_owned(), 1.0)]);
@@ -103,7 +105,11 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
         return Vec::new();
     }
     let wanted = total_demand(work.all(), &BTreeSet::new());
-    let lines = against(cluster, &wanted, fix).await;
+    let quotas = match quotas(cluster).await {
+        Ok(quotas) => quotas,
+        Err(line) => return vec![line],
+    };
+    let lines = judge(&quotas, &wanted, fix);
     let asks_for_claims = wanted.contains_key("persistentvolumeclaims");
     if !asks_for_claims || !lines.iter().any(|line| line.status == CheckStatus::Failed) {
         return lines;
@@ -112,7 +118,7 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
     match list_all(&cluster.api::<PersistentVolumeClaim>(), &ListParams::default()).await {
         Ok(claims) => {
             let standing = claims.iter().map(ResourceExt::name_any).collect();
-            against(cluster, &total_demand(work.all(), &standing), fix).await
+            judge(&quotas, &total_demand(work.all(), &standing), fix)
         }
         Err(_) => lines,
     }
@@ -138,13 +144,18 @@ pub(crate) async fn against(
     wanted: &BTreeMap<String, f64>,
     fix: impl Fn(&str) -> Remedy,
 ) -> Vec<CheckLine> {
-    let title = "quotas against the sum of what will be made";
-    let quotas = match list_all(&cluster.api::<ResourceQuota>(), &ListParams::default()).await {
-        Ok(quotas) => quotas,
-        Err(error) => return vec![unseen(CheckId::Quota, title, "list resourcequotas", &error)],
-    };
+    quotas(cluster).await.map_or_else(|line| vec![line], |quotas| judge(&quotas, wanted, fix))
+}
+
+/// The quotas; an error is the line that says why they could not be seen.
+async fn quotas(cluster: &Cluster) -> Result<Vec<ResourceQuota>, CheckLine> {
+    let listed = list_all(&cluster.api::<ResourceQuota>(), &ListParams::default()).await;
+    listed.map_err(|error| unseen(CheckId::Quota, TITLE, "list resourcequotas", &error))
+}
+
+fn judge(quotas: &[ResourceQuota], wanted: &BTreeMap<String, f64>, fix: impl Fn(&str) -> Remedy) -> Vec<CheckLine> {
     let mut lines = Vec::new();
-    for quota in &quotas {
+    for quota in quotas {
         let scoped = quota.spec.as_ref().is_some_and(|s| s.scopes.is_some() || s.scope_selector.is_some());
         if scoped {
             continue;
@@ -172,7 +183,7 @@ pub(crate) async fn against(
             0 => "there are none".to_owned(),
             n => format!("{n} have room"),
         };
-        lines.push(line(CheckId::Quota, title, CheckStatus::Ok, detail));
+        lines.push(line(CheckId::Quota, TITLE, CheckStatus::Ok, detail));
     }
     lines
 }
@@ -213,7 +224,7 @@ mod tests {
         let work = ApplyPlan { shared: planned.clone(), ..ApplyPlan::default() };
         let live = LiveState { namespace: Some(true), ..LiveState::default() };
         for (left, status) in [("data-etcd-0", CheckStatus::Ok), ("data-other-0", CheckStatus::Failed)] {
-            let (cluster, _) = fake_api::cluster(move |path| {
+            let (cluster, asked) = fake_api::cluster(move |path| {
                 let items = match path.rsplit('/').next() {
                     Some("persistentvolumeclaims") => json!([{"metadata": {"name": left}}]),
                     _ => json!([{"metadata": {"name": "q"}, "status": {"hard": {"persistentvolumeclaims": "1"},
@@ -223,6 +234,7 @@ mod tests {
             });
             let lines = check(&cluster, &live, &work).await;
             assert_eq!(lines[0].status, status, "{left}: {lines:?}");
+            assert_eq!(asked.all().iter().filter(|a| a.ends_with("/resourcequotas")).count(), 1, "{:?}", asked.all());
         }
         for (name, limit, used, fits) in [
             ("persistentvolumeclaims", "1", "0", true),

@@ -72,11 +72,16 @@ fn request(spec: &PodSpec, of: &str) -> f64 {
     };
     let before = || spec.init_containers.iter().flatten();
     let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
-    let beside: f64 = before().filter(stays).filter_map(quantity).sum();
-    let together: f64 = spec.containers.iter().filter_map(quantity).sum();
+    let beside = sum(before().filter(stays).filter_map(quantity));
+    let together = sum(spec.containers.iter().filter_map(quantity));
     let first = before().filter(|c| !stays(c)).filter_map(quantity).fold(0.0, f64::max);
     let overhead = spec.overhead.as_ref().and_then(|o| clearwater::quantity::parse(&o.get(of)?.0)).unwrap_or(0.0);
     together.max(first) + beside + overhead
+}
+
+/// The sum, which is 0 where there is nothing: that of the standard library is -0.
+fn sum(all: impl Iterator<Item = f64>) -> f64 {
+    all.fold(0.0, |sum, one| sum + one)
 }
 
 fn size(spec: &PodSpec) -> Size {
@@ -150,22 +155,22 @@ pub(crate) async fn seen(cluster: &Cluster, title: &str) -> Result<(Vec<Node>, V
 fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
     let mut left = left(nodes, pods);
     let count: u32 = wanted.iter().map(|one| one.count).sum();
-    let sum = wanted.iter().fold(Size::default(), |sum, one| sum.plus(size(&one.spec), f64::from(one.count)));
+    let all = wanted.iter().fold(Size::default(), |sum, one| sum.plus(size(&one.spec), f64::from(one.count)));
     let takes = |left: &&Left<'_>| wanted.iter().any(|one| may_run(&one.spec, left.node));
     // What a node has too little of is no room on another.
     let room = |left: &Left<'_>| Size { cpu: left.size.cpu.max(0.0), memory: left.size.memory.max(0.0) };
     let free = left.iter().filter(takes).fold(Size::default(), |free, one| free.plus(room(one), 1.0));
-    let places: f64 = left.iter().filter(takes).map(|one| one.pods.max(0.0)).sum();
+    let places = sum(left.iter().filter(takes).map(|one| one.pods.max(0.0)));
     let detail = format!(
         "{} request {} processors and {} of memory; {} and {} are free, and places for {places:.0}",
         counted(usize::try_from(count).unwrap_or(usize::MAX), "pod"),
-        short(sum.cpu),
-        short(sum.memory),
+        short(all.cpu),
+        short(all.memory),
         short(free.cpu),
         short(free.memory)
     );
     let fix = Remedy::any(["add a node", "make room", "lower components.NAME.resources in the deployment file"]);
-    if !sum.fits(free) || f64::from(count) > places {
+    if !all.fits(free) || f64::from(count) > places {
         return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix);
     }
     if let Some(one) = place(wanted, &mut left).first() {
@@ -244,6 +249,11 @@ mod tests {
         assert_eq!(
             line.detail,
             "3 pods request 1500m processors and 300Mi of memory; 1400m and 1900Mi are free, and places for 19"
+        );
+        let nowhere = judge(&[wanted(1, 100, 100)], &[], &[]);
+        assert!(
+            nowhere.status == Failed && nowhere.detail.ends_with("0 and 0 are free, and places for 0"),
+            "{nowhere:?}"
         );
         // Where nobody may run is no room.
         let tainted = [node("a", 4000, 4000, 10, &json!([{"key": "team", "effect": "NoSchedule"}]))];

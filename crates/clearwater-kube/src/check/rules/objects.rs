@@ -143,13 +143,12 @@ pub(super) fn services(facts: &Facts) -> impl Iterator<Item = (&str, Component, 
 /// Why the workloads could not be seen.
 pub(super) fn no_workloads(facts: &Facts) -> Option<String> {
     let kinds = [Kind::Deployment, Kind::StatefulSet];
-    let denied = kinds.into_iter().find(|kind| facts.snapshot.denied.contains(kind))?;
-    Some(format!("needs list {}", denied.resource()))
+    kinds.into_iter().find_map(|kind| facts.snapshot.blind(kind))
 }
 
 /// Why Services could not be seen.
 pub(super) fn no_services(facts: &Facts) -> Option<String> {
-    facts.snapshot.denied.contains(&Kind::Service).then(|| "needs list services".to_owned())
+    facts.snapshot.blind(Kind::Service)
 }
 
 fn load_balancer(facts: &Facts) -> Vec<CheckLine> {

@@ -136,8 +136,8 @@ fn workloads(said: &mut Said, facts: &Facts) {
     if let Some(why) = no_workloads(facts) {
         said.unseen(why);
     }
-    if facts.snapshot.denied.contains(&Kind::Event) {
-        said.unseen("why pods wait and what was refused: needs list events");
+    if let Some(why) = facts.snapshot.blind(Kind::Event) {
+        said.unseen(format!("why pods wait and what was refused: {why}"));
     }
     // An `up` that was interrupted, or a `down` of a part, leaves something behind in which all is well.
     let stands = |component: &Component| facts.parts.iter().any(|part| part.component == *component);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clearwater::config::{CLUSTER_DOMAIN, DnsBackend};
 use clearwater::remedy::{NamesDeed, Permission, Remedy};
+use clearwater::text::limit;
 use etcd_client::{Channel, Client, ConnectOptions};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -18,7 +19,7 @@ use tower::BoxError;
 
 use super::super::{DnsError, EtcdAccess};
 use crate::cluster::{Cluster, FailedAt, list_all, visible};
-use crate::deadline::{limit, no_answer};
+use crate::deadline::no_answer;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::observe::etcd::CLIENT_PORT;
 use crate::pod::object::pod_is_ready;

@@ -58,14 +58,9 @@ impl Stop {
             ApplyError::Unreachable(_) if until <= Instant::now() => Outcome::NotReady,
             _ => Outcome::Failed,
         };
-        Self { outcome, summary: error.advice(), writes, error: Some(error) }
-    }
-
-    /// The time was up before the first write, and perhaps for what could not be looked at.
-    fn late(unseen: Unseen) -> Self {
-        let waited = unseen.map_or_else(String::new, |what| format!(": {what}"));
-        let reason = format!("the time was up before anything was written{waited}");
-        Self::unwritten(Outcome::NotReady, Advice::new(reason, Remedy::WaitLonger))
+        let summary = error.advice();
+        let go_on = (outcome == Outcome::NotReady).then_some(Remedy::GoOn(Command::Up));
+        Self { outcome, summary: Advice { remedy: go_on.or(summary.remedy), ..summary }, writes, error: Some(error) }
     }
 
     /// The user's wish, told as such.
@@ -193,7 +188,8 @@ async fn looked(
     let standing = live.map_err(|error| unseen(&error))?;
     let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     if until <= Instant::now() && !options.dry_run {
-        return Err(Stop::late(unseen));
+        let (outcome, summary) = checks::late("written", unseen);
+        return Err(Stop::unwritten(outcome, summary));
     }
     agreed(options, scope, &standing, &work, unseen, emitter, steering).await?;
     Ok((skew, standing, work))

@@ -179,7 +179,7 @@ impl Dispatcher {
                 let waiting = if pending.is_empty() { "" } else { "; changes wait" };
                 format!("{serve} ({took}){waiting}").into()
             }
-            Outcome::NotReady => format!("not ready after {took}: {serve}").into(),
+            Outcome::NotReady => Advice::new(format!("not ready after {took}: {serve}"), Remedy::GoOn(Command::Up)),
             Outcome::Refused if self.repairs.is_refused() => {
                 "refused: what is broken was not repaired, because data would be lost".into()
             }

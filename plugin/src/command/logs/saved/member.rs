@@ -17,6 +17,8 @@ const PIECE: usize = 16 * 1024;
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const ZIP: &[u8] = b"PK\x03\x04";
+/// A zip without a file.
+const EMPTY_ZIP: &[u8] = b"PK\x05\x06";
 /// What is packed in a way that is not read, by how it begins.
 const FOREIGN: [(&[u8], &str); 7] = [
     (b"\xfd7zXZ\0", "xz"),
@@ -30,7 +32,7 @@ const FOREIGN: [(&[u8], &str); 7] = [
 /// No more than this is taken out of an archive, in bytes: a small one may hold what no disk does.
 const MOST: u64 = 4 << 30;
 /// Where a report's logs are.
-const OF_REPORT: &str = "logs/";
+pub(super) const OF_REPORT: &str = "logs/";
 /// Where a tar archive says what it is (POSIX.1-1988), and how.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 /// As many files stay open while they wait for their turn: a process may often have 256 in all.
@@ -151,7 +153,7 @@ impl Found {
             Err(error) if is_cut(&error) => &[],
             Err(error) => return Err(error),
         };
-        if first.starts_with(ZIP) {
+        if first.starts_with(ZIP) || first.starts_with(EMPTY_ZIP) {
             if !is_file {
                 let why = "it is a zip that comes through a pipe, and its end is read first: save it to a file";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
