@@ -94,7 +94,9 @@ pub(super) fn tried(archive: &Path) -> Result<Vec<(&'static str, String)>> {
     let namespace = cluster.namespace("e2e-prove-root")?;
     let name = namespace.name();
     let began = Instant::now();
-    let up = root.said(&["kubectl", "clearwater", "up", "-n", name, "--yes", "--set", "keys=upstream"])?;
+    // How far it is goes to standard error.
+    let up = "exec kubectl clearwater up -n \"$0\" --yes --set keys=upstream 2>&1";
+    let up = root.said(&["sh", "-c", up, name])?;
     root.said(&["kubectl", "clearwater", "status", "-n", name])?;
     let serves = up.lines().find(|line| line.contains("components serve")).with_context(|| up.clone())?;
     results.push((
