@@ -110,10 +110,11 @@ fn bill_of_materials(target: &str, folder: &Path) -> Result<()> {
     tool.env("SOURCE_DATE_EPOCH", staged::commit_time()?);
     run_quietly(&mut tool)?;
     // The tool writes one beside the manifest of every member of the workspace.
-    let written = format!("{name}.json");
-    fs::copy(plugin.join(&written), folder.join(format!("{}.cdx.json", name_of(target))))?;
-    for member in members()? {
-        let _ = fs::remove_file(member.join(&written));
+    let written = |folder: &Path| ["json", "cdx.json"].map(|ending| folder.join(format!("{name}.{ending}")));
+    let own = written(&plugin).into_iter().find(|path| path.is_file()).context("cargo-cyclonedx wrote nothing")?;
+    fs::copy(own, folder.join(format!("{}.cdx.json", name_of(target))))?;
+    for path in members()?.iter().flat_map(|member| written(member)) {
+        let _ = fs::remove_file(path);
     }
     Ok(())
 }
