@@ -55,6 +55,7 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.next_if(|word| word == complete::WORD).is_some() {
         return complete::run(args);
     }
+    end_at_a_fault();
     // Before anything else, so that no signal is lost between two waits.
     let listener = Listener::install();
     let words = std::iter::once(program).chain(args);
@@ -85,6 +86,18 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             exit::FAILURE.into()
         }
         _ => code.into(),
+    }
+}
+
+/// What is shipped does not unwind: a fault of the program's own ends it as an error does, after its words, and by no signal.
+#[expect(clippy::exit, reason = "there is no way back from a panic")]
+fn end_at_a_fault() {
+    if cfg!(panic = "abort") {
+        let say = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |fault| {
+            say(fault);
+            std::process::exit(exit::FAILURE.into());
+        }));
     }
 }
 

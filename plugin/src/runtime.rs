@@ -1,3 +1,5 @@
+use std::pin::Pin;
+
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::CliError;
@@ -28,6 +30,8 @@ fn builder(threads: usize) -> Builder {
 }
 
 fn run<T>(runtime: Runtime, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    // What waits is compiled once for each result, and not for each command.
+    let work: Pin<Box<dyn Future<Output = Result<T, CliError>> + '_>> = Box::pin(work);
     let done = runtime.block_on(work);
     // A name that is still being looked up would hold the process.
     runtime.shutdown_background();

@@ -291,7 +291,17 @@ fn what_it_is() {
     for line in ["version", "version -o json", "version -o yaml", "--version"] {
         shown += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));
     }
-    assert_golden("version", &shown.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    let mut shown = shown.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    if cfg!(not(feature = "etcd")) {
+        for (without, with) in [
+            ("features: none", "features: etcd"),
+            ("\"features\": []", "\"features\": [\n    \"etcd\"\n  ]"),
+            ("features: []", "features:\n- etcd"),
+        ] {
+            shown = shown.replace(without, with);
+        }
+    }
+    assert_golden("version", &shown);
 }
 
 #[test]

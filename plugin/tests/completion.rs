@@ -164,6 +164,8 @@ fn install_says_where_and_leaves_what_others_wrote() {
     std::fs::create_dir(&elsewhere).unwrap();
     std::fs::create_dir(&bin).unwrap();
     let file = elsewhere.join("kubectl_complete-clearwater");
+    let planned = install(dir.path(), &["--dir", "elsewhere", "--dry-run"]);
+    assert!(text(&planned.stderr).contains("would be written") && !file.exists(), "{planned:?}");
     for _ in 0..2 {
         let output = install(dir.path(), &["--dir", "elsewhere"]);
         let said = text(&output.stderr);
@@ -174,9 +176,11 @@ fn install_says_where_and_leaves_what_others_wrote() {
     let output = install(dir.path(), &["--dir", "bin"]);
     assert!(text(&output.stderr).contains("bin is on the PATH"), "{output:?}");
     std::fs::write(&file, "#!/bin/sh\n# mine\n").unwrap();
-    let output = install(dir.path(), &["--dir", "elsewhere"]);
-    assert_eq!(output.status.code(), Some(6), "{output:?}");
-    assert!(text(&output.stderr).contains("is none of ours"), "{output:?}");
+    for args in [&["--dir", "elsewhere"][..], &["--dir", "elsewhere", "--dry-run"]] {
+        let output = install(dir.path(), args);
+        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        assert!(text(&output.stderr).contains("is none of ours"), "{output:?}");
+    }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "#!/bin/sh\n# mine\n");
     // Nor is a link followed, which may lead to anything.
     std::fs::remove_file(&file).unwrap();

@@ -13,7 +13,7 @@ fn commands(task: Task) -> &'static str {
     match task {
         Task::Up => "`up`, `diff`, `check --before`",
         Task::CreateNamespace => "`up --create-namespace`",
-        Task::Status => "`status`",
+        Task::Status => "`status`, `version --running`",
         Task::Check => "`check`",
         Task::Report => "`report`",
         Task::Scale => "`scale`",

@@ -57,6 +57,7 @@ pub mod run;
 pub mod scale;
 pub mod status;
 pub mod subscribers;
+mod unified;
 pub mod up;
 
 pub use clearwater;

@@ -3,6 +3,8 @@
 //! kubectl reads YAML 1.1 scalars (`yes` is a boolean, `0644` is 420), so that is how text is read here; and what is
 //! written here means the same to kubectl as it does to this crate.
 
+mod plain;
+
 use std::fmt;
 
 #[cfg(feature = "schema")]
@@ -10,8 +12,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
-use serde_saphyr::{Options, SerializerOptions, Spanned};
+use serde_saphyr::{Options, Spanned};
 use thiserror::Error;
+
+use plain::Plain;
 
 /// The largest text that is read, in bytes. The API server takes no larger request.
 pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -124,26 +128,24 @@ pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 /// A text that YAML cannot hold.
 pub fn write_one<T: Serialize + ?Sized>(value: &T) -> Result<String, YamlError> {
     let failed = |e: &dyn fmt::Display| YamlError { message: format!("cannot be written: {e}"), place: None };
+    // JSON says it first: the YAML crate's writer is compiled once, and not for every type that is ever written.
+    let json = serde_json::to_string(value).map_err(|e| failed(&e))?;
+    let plain: Plain = serde_json::from_str(&json).map_err(|e| failed(&e))?;
+    written(&plain).map_err(|e| failed(&e))
+}
+
+fn written(value: &Plain) -> Result<String, serde_saphyr::SerializeError> {
     // kubectl refuses a block scalar whose first line begins with a tab, so texts with such a string are written with
     // quotes in the place of block scalars.
-    let json = serde_json::to_value(value).map_err(|e| failed(&e))?;
-    let plain = serde_saphyr::ser_options! {
+    let options = serde_saphyr::ser_options! {
         folded_wrap_chars: usize::MAX,
-        prefer_block_scalars: !any_string(&json, &|s| s.contains('\n') && s.trim_start_matches('\n').starts_with('\t')),
+        prefer_block_scalars: !value.has_string(&|s| s.contains('\n') && s.trim_start_matches('\n').starts_with('\t')),
     };
-    let mut text = to_string(value, plain).map_err(|e| failed(&e))?;
+    let mut text = String::new();
+    serde_saphyr::to_fmt_writer_with_options(&mut text, value, options)?;
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    Ok(text)
-}
-
-fn to_string<T: Serialize + ?Sized>(
-    value: &T,
-    options: SerializerOptions,
-) -> Result<String, serde_saphyr::SerializeError> {
-    let mut text = String::new();
-    serde_saphyr::to_fmt_writer_with_options(&mut text, &value, options)?;
     Ok(text)
 }
 
@@ -154,16 +156,6 @@ fn to_string<T: Serialize + ?Sized>(
 pub fn write_many<T: Serialize>(values: &[T]) -> Result<String, YamlError> {
     let documents = values.iter().map(write_one).collect::<Result<Vec<_>, _>>()?;
     Ok(documents.join("---\n"))
-}
-
-fn any_string(value: &serde_json::Value, is: &dyn Fn(&str) -> bool) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::String(s) => is(s),
-        Value::Array(items) => items.iter().any(|v| any_string(v, is)),
-        Value::Object(map) => map.iter().any(|(k, v)| is(k) || any_string(v, is)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// A value and where it stands in the text.

@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::{Context, ensure};
 
 use crate::steps::{Step, say};
-use crate::tools::protoc;
+use crate::tools::{c_compiler, protoc};
 use crate::workspace::{root, target};
 
 /// The program.
@@ -101,6 +101,82 @@ impl Features {
     }
 }
 
+/// The variable by which the plugin is told its commit when it is built.
+const COMMIT: &str = "KUBECTL_CLEARWATER_COMMIT";
+
+/// The commit, with a word where the work tree is another; none outside of a repository.
+fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let out =
+            Command::new("git").args(args).current_dir(root()).output().ok().filter(|out| out.status.success())?;
+        Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    // What proofs write says nothing of the program.
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"])?;
+    Some(if changed.is_empty() { head } else { format!("{head}-changed") })
+}
+
+/// The plugin as it is published.
+#[derive(Clone, Debug)]
+pub struct Shipped {
+    /// The program.
+    pub program: PathBuf,
+    /// The same before its symbols were taken out.
+    pub with_symbols: PathBuf,
+}
+
+/// Builds the plugin as it is published, for a target of Rust's, with all of its features.
+pub fn shipped(triple: &str) -> anyhow::Result<Shipped> {
+    let features = Features::found()?;
+    ensure!(features.etcd(), "what is published has all features, and there is no protoc here");
+    if !has_library(triple)? {
+        let added = Command::new("rustup").args(["target", "add", triple]).status().context("cannot start rustup")?;
+        ensure!(added.success(), "Rust has no library here for {triple}");
+    }
+    let mut cargo = features.cargo(&["build", "--profile", "dist", "--package", PLUGIN, "--target", triple]);
+    if let Some(commit) = commit() {
+        cargo.env(COMMIT, commit);
+    }
+    let compiler = format!("CC_{}", triple.replace('-', "_"));
+    if triple.ends_with("-linux-musl") && env::var_os(&compiler).is_none() {
+        // What is in C asks nothing of its library: any compiler for the processor will do.
+        let found = c_compiler(processor_of(triple))?;
+        cargo.env(compiler, found.with_context(|| format!("no compiler of C for {triple}"))?);
+    }
+    // They tell what the program is made of.
+    cargo.current_dir(root()).env("CARGO_PROFILE_DIST_STRIP", "none");
+    ensure!(cargo.status().context("cannot start cargo")?.success(), "the build failed");
+    let with_symbols = target().join(triple).join("dist").join(PLUGIN);
+    let program = with_symbols.with_extension("stripped");
+    let libraries = libraries_of_rust()?;
+    let mut strip = Command::new(libraries.with_file_name("bin").join("rust-objcopy"));
+    // It looks for LLVM's library beside the compiler's.
+    for variable in ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"] {
+        strip.env(variable, libraries.ancestors().nth(3).context("a folder of Rust's")?);
+    }
+    let done =
+        strip.arg("--strip-all").arg(&with_symbols).arg(&program).status().context("cannot start rust-objcopy")?;
+    ensure!(done.success(), "the symbols cannot be taken out of {}", with_symbols.display());
+    Ok(Shipped { program, with_symbols })
+}
+
+/// Where the libraries for this machine's own programs are, `lib/rustlib/TARGET/lib`, beside which there are tools.
+fn libraries_of_rust() -> anyhow::Result<PathBuf> {
+    let asked = Command::new("rustc").args(["--print", "target-libdir"]).output().context("cannot start rustc")?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim()))
+}
+
+/// The processor of a target, as Rust names it.
+pub fn processor_of(triple: &str) -> &str {
+    triple.split('-').next().unwrap_or_default()
+}
+
+fn has_library(triple: &str) -> anyhow::Result<bool> {
+    let asked = Command::new("rustc").args(["--print", "target-libdir", "--target", triple]).output()?;
+    Ok(asked.status.success() && Path::new(String::from_utf8_lossy(&asked.stdout).trim()).is_dir())
+}
+
 /// Builds the plugin with all features that can be built here.
 ///
 /// For development it is built as part of the workspace, as the tests are: by itself it would choose other features of its
@@ -108,6 +184,9 @@ impl Features {
 pub fn built(profile: &str) -> anyhow::Result<PathBuf> {
     let which: &[&str] = if profile == "dev" { &["--workspace", "--bin", PLUGIN] } else { &["--package", PLUGIN] };
     let mut cargo = Features::found()?.cargo(&[&["build", "--profile", profile], which].concat());
+    if let Some(commit) = commit().filter(|_| profile != "dev") {
+        cargo.env(COMMIT, commit);
+    }
     cargo.current_dir(root());
     ensure!(cargo.status().context("cannot start cargo")?.success(), "the build failed");
     let folder = if profile == "dev" { "debug" } else { profile };

@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod display;
 pub mod embed;
+pub mod release;
 pub mod steps;
 pub mod test;
 pub mod tools;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use xtask::bed::{self, PROOF, TESTBED};
-use xtask::{build, check, demo, test};
+use xtask::{build, check, demo, release, test};
 
 /// The commands of those who build kubectl-clearwater.
 #[derive(Debug, Parser)]
@@ -22,6 +22,9 @@ enum Command {
     Dist,
     /// The same as `dist`, put into cargo's bin folder.
     Install,
+    /// What is published, into target/published: the static program in an archive, a Debian package and an image, a bill of
+    /// materials, sums, and what krew and Homebrew read.
+    Release(release::Options),
     /// A cluster with Clearwater up on it, ready to play with. Needs root.
     Demo(demo::Options),
     /// A long or lifelike run, by hand; writes its figures to docs/proof.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::build(&options),
         Command::Dist => build::dist(),
         Command::Install => build::install(),
+        Command::Release(options) => release::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Prove(rest) => bed::pass(PROOF, &[], &rest.arguments),
         Command::Cluster(rest) => bed::pass(TESTBED, &["cluster"], &rest.arguments),

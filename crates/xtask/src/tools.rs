@@ -22,6 +22,9 @@ pub struct Tool {
 /// Licences, sources and bans of dependencies.
 pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
+/// What a program is made of, as a bill of materials.
+pub const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9" };
+
 /// Where things are kept that are costly to make: `$XDG_CACHE_HOME/kubectl-clearwater`.
 pub fn cache_dir() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
@@ -90,6 +93,53 @@ const PHONE: [&str; 3] = ["baresip-core=1.0.*", "libre0=1.1.*", "librem0=0.6.*"]
 /// `baresip`, or `None` on a system without apt.
 pub fn phone() -> anyhow::Result<Option<PathBuf>> {
     Ok(unpacked("debian-phone-1", &PHONE, &["baresip"])?.map(|bin| bin.join("baresip")))
+}
+
+/// A compiler of C for arm64 on other machines, with what it reads and runs.
+const ARM64: [&str; 6] = [
+    "binutils-aarch64-linux-gnu=2.40-*",
+    "cpp-12-aarch64-linux-gnu=12.2.*",
+    "gcc-12-aarch64-linux-gnu=12.2.*",
+    "libc6-dev-arm64-cross=2.36-*",
+    "libgcc-12-dev-arm64-cross=12.2.*",
+    "linux-libc-dev-arm64-cross=6.1.*",
+];
+
+/// What runs programs for other processors.
+const EMULATOR: [&str; 1] = ["qemu-user-static=1:7.2+*"];
+
+/// A compiler of C for this processor: `cc` where it is the machine's own. `None` where there is none and no apt.
+pub fn c_compiler(processor: &str) -> anyhow::Result<Option<PathBuf>> {
+    if processor == std::env::consts::ARCH {
+        return Ok(Some("cc".into()));
+    }
+    let name = format!("{processor}-linux-gnu-gcc");
+    if Command::new(&name).arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return Ok(Some(name.into()));
+    }
+    if processor != "aarch64" {
+        return Ok(None);
+    }
+    let program = "aarch64-linux-gnu-gcc-12";
+    Ok(unpacked("debian-arm64-1", &ARM64, &[program])?.map(|bin| bin.join(program)))
+}
+
+/// What runs a program for this processor here: nothing where it is the machine's own.
+pub fn emulator(processor: &str) -> anyhow::Result<Option<PathBuf>> {
+    if processor == std::env::consts::ARCH {
+        return Ok(None);
+    }
+    let program = format!("qemu-{processor}-static");
+    let bin = unpacked("debian-emulator-1", &EMULATOR, &[&program])?;
+    Ok(Some(bin.context("there is no apt to get qemu with")?.join(program)))
+}
+
+/// What reads scripts of shells, with what it needs beyond a bare system.
+const SHELLCHECK: [&str; 3] = ["shellcheck=0.9.*", "libgmp10=2:6.2.*", "libffi8=3.4.*"];
+
+/// A folder with `shellcheck`, or `None` on a system without apt.
+pub fn shellcheck() -> anyhow::Result<Option<PathBuf>> {
+    unpacked("debian-shellcheck-1", &SHELLCHECK, &["shellcheck"])
 }
 
 /// A folder with programs of Debian packages, or `None` on a system without apt.

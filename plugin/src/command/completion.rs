@@ -66,11 +66,15 @@ impl Completion {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl clearwater completion install
-  kubectl clearwater completion install --dir ~/.local/bin")]
+  kubectl clearwater completion install --dir ~/.local/bin
+  kubectl clearwater completion install --dry-run")]
 pub(crate) struct Install {
     /// The directory. Default: where kubectl-clearwater is
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What kubectl looks for, and what it is.
@@ -96,9 +100,16 @@ impl Install {
             ));
         };
         let path = dir.join(NAME);
-        write(&dir, &path)?;
+        let is_there = is_ours(&path)?;
+        if !self.dry_run {
+            write(&dir, &path, is_there)?;
+        }
         let shown = path.display();
-        context.talk().note(format!("{shown} is written"));
+        context.talk().note(match (self.dry_run, is_there) {
+            (false, _) => format!("{shown} is written"),
+            (true, false) => format!("{shown} would be written"),
+            (true, true) => format!("{shown}, which this command wrote, would be written anew"),
+        });
         let same = |a: &Path| fs::canonicalize(a).ok().zip(fs::canonicalize(&dir).ok()).is_some_and(|(a, b)| a == b);
         let at = dir.display();
         let Some(place) = on_path.iter().position(|a| same(a)) else {
@@ -132,27 +143,26 @@ fn own_directory(on_path: &[PathBuf]) -> Option<PathBuf> {
     on_path.iter().find(is_own).cloned().or_else(|| own.parent().map(Path::to_owned))
 }
 
+/// Whether the file is there and ours. One of others' is an error.
+fn is_ours(path: &Path) -> Result<bool, CliError> {
+    match path.symlink_metadata() {
+        Ok(kind) if kind.is_file() && String::from_utf8_lossy(&bounded::bytes(path)?).contains(MARK) => Ok(true),
+        Ok(_) => Err(of_others(path)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(CliError::Write { path: path.to_owned(), source }),
+    }
+}
+
+fn of_others(path: &Path) -> CliError {
+    CliError::Refused(format!(
+        "{} is there, is none of ours and is left as it is: move it away, or choose another place with --dir",
+        path.display()
+    ))
+}
+
 /// Writes the file whole or not at all, over none but our own.
-fn write(dir: &Path, path: &Path) -> Result<(), CliError> {
+fn write(dir: &Path, path: &Path, is_there: bool) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: path.to_owned(), source };
-    let others = || {
-        CliError::Refused(format!(
-            "{} is there, is none of ours and is left as it is: move it away, or choose another place with --dir",
-            path.display()
-        ))
-    };
-    let is_there = match path.symlink_metadata() {
-        Ok(kind) if kind.is_file() => {
-            let text = bounded::bytes(path)?;
-            if !String::from_utf8_lossy(&text).contains(MARK) {
-                return Err(others());
-            }
-            true
-        }
-        Ok(_) => return Err(others()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-        Err(source) => return Err(failed(source)),
-    };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".kubectl_complete-");
     #[cfg(unix)]
@@ -164,7 +174,7 @@ fn write(dir: &Path, path: &Path) -> Result<(), CliError> {
     let put = if is_there { file.persist(path) } else { file.persist_noclobber(path) };
     match put {
         Ok(_) => Ok(()),
-        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(others()),
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(of_others(path)),
         Err(e) => Err(failed(e.error)),
     }
 }

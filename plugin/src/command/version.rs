@@ -1,19 +1,35 @@
+use std::time::Duration;
+
 use clap::Args;
-use clearwater::component::Release;
+use clearwater::component::{Component, Release};
+use clearwater::text::printable;
+use clearwater_kube::observe::running::{RunningImage, running};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
+use crate::runtime::{block_on, unless_ended};
 
 /// Show the plugin's version and what it can do
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl clearwater version
+  kubectl clearwater version --running -n ims     and what runs there
   kubectl clearwater version -o json")]
 pub(crate) struct Version {
+    /// Ask the cluster too: its Kubernetes' version, and the images that the namespace's components run
+    #[arg(long)]
+    running: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// How long each answer may take
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "10s", requires = "running")]
+    timeout: Duration,
     /// Write it for programs
     #[arg(short, long, value_enum)]
     output: Option<Format>,
@@ -28,35 +44,110 @@ pub(crate) struct Facts {
     v: u32,
     /// The plugin's version.
     version: &'static str,
+    /// The commit that it was built from, where its builder told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'static str>,
+    /// What it was built with beyond what every build has.
+    features: Vec<&'static str>,
     /// The version of the deployment file's format.
     api_version: &'static str,
     /// The releases of Clearwater that it knows.
     releases: Vec<Release>,
     /// The oldest Kubernetes that it works with.
     kubernetes: &'static str,
+    /// What the cluster said, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<Server>,
 }
+
+/// What a cluster says of itself and of a deployment.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Server {
+    /// The version of its Kubernetes.
+    kubernetes: String,
+    /// The namespace that was looked at.
+    namespace: String,
+    /// The images that components run there.
+    images: Vec<ImageInUse>,
+}
+
+/// Pods of one component that were made from one image.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ImageInUse {
+    /// The component.
+    component: Component,
+    /// The image.
+    image: String,
+    /// How many pods.
+    pods: u32,
+}
+
+/// `cargo xtask` tells it to what is shipped.
+const COMMIT: Option<&str> = option_env!("KUBECTL_CLEARWATER_COMMIT");
+const FEATURES: &[&str] = if cfg!(feature = "etcd") { &["etcd"] } else { &[] };
 
 impl Version {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let facts = Facts {
             v: 1,
             version: env!("CARGO_PKG_VERSION"),
+            commit: COMMIT,
+            features: FEATURES.to_vec(),
             api_version: "clearwater/v1",
             releases: Release::ALL.to_vec(),
             kubernetes: "1.28",
+            server: if self.running { Some(self.asked(context)?) } else { None },
         };
-        if let Some(format) = self.output {
-            context.results().value(format, &facts)?;
-            return Ok(exit::OK);
+        match self.output {
+            Some(format) => context.results().value(format, &facts)?,
+            None => context.results().text(&facts.told())?,
         }
-        let releases: Vec<&str> = facts.releases.iter().map(|r| r.name()).collect();
-        context.results().text(&format!(
-            "kubectl-clearwater {}\ndeployment files: {}\nreleases of Clearwater: {}\nKubernetes: {} and later\n",
-            facts.version,
-            facts.api_version,
-            releases.join(", "),
-            facts.kubernetes
-        ))?;
         Ok(exit::OK)
+    }
+
+    /// What the cluster says.
+    fn asked(&self, context: &mut Context) -> Result<Server, CliError> {
+        let namespace = self.place.namespace(context, self.output.is_none())?;
+        let (signals, within) = (context.signals(), self.timeout);
+        block_on(unless_ended(&signals, async {
+            let cluster = context.connection().cluster(namespace).await?;
+            let asked = tokio::time::timeout(within, cluster.client.apiserver_version()).await;
+            let late =
+                |_| CliError::Connection(format!("no answer from the API server within {} s", within.as_secs_f64()));
+            let kubernetes = asked.map_err(late)?.map_err(|error| CliError::Connection(error.to_string()))?.git_version;
+            let running = running(&cluster, within).await.map_err(|error| CliError::Connection(error.to_string()))?;
+            let image = |r: RunningImage| ImageInUse { component: r.component, image: r.image, pods: r.pods };
+            Ok(Server {
+                kubernetes: printable(&kubernetes).into_owned(),
+                namespace: cluster.namespace.clone(),
+                images: running.into_iter().map(image).collect(),
+            })
+        }))
+    }
+}
+
+impl Facts {
+    fn told(&self) -> String {
+        let commit = self.commit.map_or_else(String::new, |commit| format!(" ({commit})"));
+        let features = if self.features.is_empty() { "none" } else { &self.features.join(", ") };
+        let releases: Vec<&str> = self.releases.iter().map(|r| r.name()).collect();
+        let mut text = format!(
+            "kubectl-clearwater {}{commit}\nfeatures: {features}\ndeployment files: {}\nreleases of Clearwater: {}\n\
+             Kubernetes: {} and later\n",
+            self.version,
+            self.api_version,
+            releases.join(", "),
+            self.kubernetes
+        );
+        let Some(server) = &self.server else { return text };
+        text.push_str(&format!("\nthe cluster: Kubernetes {}\n", server.kubernetes));
+        if server.images.is_empty() {
+            text.push_str(&format!("namespace {}: no component of Clearwater\n", server.namespace));
+        }
+        for ImageInUse { component, image, pods } in &server.images {
+            text.push_str(&format!("{:15} {pods} × {}\n", component.name(), printable(image)));
+        }
+        text
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap_complete::CompletionCandidate;
 use clearwater::text::{is_harmful, printable};
 
-use crate::signal;
+use crate::{exit, signal};
 use lookup::Lookup;
 
 /// The first word of such a question; no command of ours.
@@ -38,14 +38,20 @@ const NO_FILES: u8 = 4;
 /// Answers. It never fails: who cannot be told anything gets no candidates.
 pub(crate) fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     signal::quiet();
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|_| at_a_fault()));
     let mut words: Vec<OsString> = words.collect();
     if words.is_empty() {
         words.push(OsString::new());
     }
-    let answer = std::panic::catch_unwind(|| answer(words)).unwrap_or_else(|_| format!(":{NO_FILES}\n"));
-    let _ = std::io::stdout().write_all(answer.as_bytes());
+    let _ = std::io::stdout().write_all(answer(words).as_bytes());
     ExitCode::SUCCESS
+}
+
+/// Who typed has no use for a fault's words in the middle of his line.
+#[expect(clippy::exit, reason = "there is no way back from a panic")]
+fn at_a_fault() {
+    let _ = std::io::stdout().write_all(format!(":{NO_FILES}\n").as_bytes());
+    std::process::exit(exit::OK.into());
 }
 
 fn answer(words: Vec<OsString>) -> String {

@@ -10,6 +10,10 @@ use clearwater_testbed::layout::cache_directory;
 pub(crate) const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
 /// Prometheus' tool for rules and metrics, pinned.
 pub(crate) const PROMTOOL: &str = "github.com/prometheus/prometheus/cmd/promtool@v0.308.0";
+/// krew's module, pinned.
+pub(crate) const KREW: &str = "sigs.k8s.io/krew/cmd/krew@v0.4.4";
+/// actionlint's module, pinned.
+pub(crate) const ACTIONLINT: &str = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
 /// stern's module, pinned.
 pub(crate) const STERN: &str = "github.com/stern/stern@v1.34.0";
 /// KWOK's module, pinned.

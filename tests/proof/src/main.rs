@@ -20,6 +20,7 @@ mod register;
 mod release;
 mod round;
 mod scale;
+mod shipped;
 mod soak_logs;
 mod status_load;
 mod test_kills;
@@ -84,7 +85,8 @@ enum Proof {
     /// Reads a log of a million SIP messages, of which it lists the calls, and draws one.
     Trace,
     /// Builds, documents and tests each crate as it is published, alone in an empty folder, with every version of
-    /// Kubernetes' types. In parts (--only): programs, docs, tests, versions.
+    /// Kubernetes' types; and installs the program as others would. In parts (--only): programs, docs, tests, versions,
+    /// helm, promtool; shipped, or of that: size, installers, root.
     Release,
     /// Asks Go's own rules which proxy each server of the plugin's table is reached by.
     Proxies,
@@ -127,6 +129,16 @@ fn run(options: &Options) -> anyhow::Result<()> {
 
 /// A page is written of the whole alone.
 fn release(only: Option<&str>) -> anyhow::Result<()> {
+    const SHIPPED: [&str; 4] = ["shipped", "size", "installers", "root"];
+    if only.is_none_or(|only| SHIPPED.contains(&only)) {
+        let page = shipped::run(only)?;
+        if only.is_none_or(|only| only == "shipped") {
+            write_page_of("shipped", "release --only shipped", &page)?;
+        }
+    }
+    if only.is_some_and(|only| SHIPPED.contains(&only)) {
+        return Ok(());
+    }
     let page = release::run(only)?;
     if only.is_some() { Ok(()) } else { write_page("release", &page) }
 }

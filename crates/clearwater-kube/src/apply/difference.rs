@@ -5,6 +5,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::name;
+use crate::unified::unified;
 
 /// The object without what only the API server writes.
 fn bare(object: &DynamicObject) -> Value {
@@ -32,11 +33,7 @@ pub(super) fn difference(object: &Object, live: &DynamicObject, wanted: &Dynamic
     }
     let name = name(object);
     let (old, new) = (text(&old), text(&new));
-    similar::TextDiff::from_lines(&old, &new)
-        .unified_diff()
-        .context_radius(2)
-        .header(&format!("{name} (live)"), &format!("{name} (after)"))
-        .to_string()
+    unified(&old, &new, 2, [&format!("{name} (live)"), &format!("{name} (after)")])
 }
 
 /// An object that is to be made, as a unified diff of YAML: every line of it is new. A Secret's values are hidden.
@@ -45,8 +42,7 @@ pub(super) fn whole(object: &Object, body: &Value) -> String {
     if let Object::Secret(_) = object {
         hide(&mut new.clone(), &mut new);
     }
-    let header = ("/dev/null".to_owned(), format!("{} (after)", name(object)));
-    similar::TextDiff::from_lines("", text(&new)).unified_diff().header(&header.0, &header.1).to_string()
+    unified("", &text(&new), 3, ["/dev/null", &format!("{} (after)", name(object))])
 }
 
 fn text(value: &Value) -> String {

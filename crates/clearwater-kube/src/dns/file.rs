@@ -21,6 +21,7 @@ use super::watch::Watch;
 use super::{DnsAction, DnsError, DnsPlan, Proof, count, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, is_forbidden};
 use crate::observe::cluster_dns::{ClusterDns, config_map};
+use crate::unified::unified;
 
 /// A change of one key of a ConfigMap.
 #[derive(Clone, Debug)]
@@ -72,11 +73,7 @@ impl FileEdit {
         }
         let text = |side: &Option<String>| side.clone().unwrap_or_default();
         let (old, new) = (text(&self.before), text(&self.after));
-        similar::TextDiff::from_lines(old.as_str(), new.as_str())
-            .unified_diff()
-            .context_radius(3)
-            .header(&format!("{} (live)", self.place), &format!("{} (after)", self.place))
-            .to_string()
+        unified(&old, &new, 3, [&format!("{} (live)", self.place), &format!("{} (after)", self.place)])
     }
 
     /// What has to stand so that the change is undone, when `now` is what stands: the very text that was there before,

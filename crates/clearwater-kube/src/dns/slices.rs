@@ -29,6 +29,7 @@ use crate::observe::cluster_dns::{ClusterDns, within};
 use crate::observe::snapshot::SLICE_SERVICE_LABEL;
 use crate::pod::dns::pauses;
 use crate::rights::{Scope, Task, missing};
+use crate::unified::unified;
 
 /// The EndpointSlice.
 pub(super) const NAME: &str = "clearwater-sprout-names";
@@ -57,11 +58,8 @@ impl SliceEdit {
             bare(slice).map(|s| clearwater::yaml::write_one(&s).unwrap_or_default()).unwrap_or_default()
         };
         let (old, new) = (text(self.before.as_ref()), text(self.after.as_ref()));
-        similar::TextDiff::from_lines(&old, &new)
-            .unified_diff()
-            .context_radius(2)
-            .header(&format!("endpointslice/{NAME} (live)"), &format!("endpointslice/{NAME} (after)"))
-            .to_string()
+        let names = [format!("endpointslice/{NAME} (live)"), format!("endpointslice/{NAME} (after)")];
+        unified(&old, &new, 2, [&names[0], &names[1]])
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod observer;
 pub mod places;
 pub mod probe;
 pub mod report;
+pub mod running;
 pub mod snapshot;
 pub(crate) mod subject;
 pub(crate) mod unasked;

@@ -1,7 +1,7 @@
 #compdef kubectl-clearwater
 # Completion of kubectl-clearwater in zsh. `kubectl clearwater` itself is completed by kubectl's own completion, once
 # `kubectl clearwater completion install` has put kubectl_complete-clearwater on the PATH.
-_kubectl_clearwater() {
+_kubectl-clearwater() {
     local line value directive=0
     local -a candidates
     while IFS= read -r line; do
@@ -22,8 +22,8 @@ _kubectl_clearwater() {
         _describe -V candidate candidates
     fi
 }
-if [[ "${funcstack[1]}" == _kubectl_clearwater ]]; then
-    _kubectl_clearwater "$@"
+if [[ "${funcstack[1]}" == _kubectl-clearwater ]]; then
+    _kubectl-clearwater "$@"
 else
-    compdef _kubectl_clearwater kubectl-clearwater
+    compdef _kubectl-clearwater kubectl-clearwater
 fi
