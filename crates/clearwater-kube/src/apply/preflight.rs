@@ -28,7 +28,6 @@ use super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::checks::{heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, list_all, minor_of};
-use crate::observe::Workload;
 use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::observe::snapshot::component_of;
 use crate::owner;

@@ -116,6 +116,8 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
             .flat_map(|(name, r)| r.problems.iter().map(move |p| of_pod(name, p)))
             .collect();
         said.append(&mut judged.problems);
+        // Nor does a pod become ready that a dead member keeps from joining.
+        said.extend(dead_members(subject, seen));
         judged.problems = stuck(subject, seen).iter().map(|s| pods_lack(s.text())).chain(said).collect();
     }
     judged
@@ -272,6 +274,24 @@ pub(crate) fn is_unseen(subject: &Subject, judged: &Judged, seen: &Observation) 
         })
 }
 
+/// The pods that have an address, by name.
+fn placed<'a>(pods: &[&'a Pod]) -> Vec<(&'a str, Vec<IpAddr>)> {
+    let of = |pod: &&'a Pod| Some((pod.metadata.name.as_deref()?, addresses(pod)));
+    pods.iter().filter_map(of).filter(|(_, addresses)| !addresses.is_empty()).collect()
+}
+
+/// Members of a store that no pod stands behind, of a store whose pods all have an address: one that comes has none yet.
+fn dead_members(subject: &Subject, seen: &Observation) -> Vec<Finding<About>> {
+    let (pods, members) = (pods(subject, seen), seen.members(subject.component()).and_then(MembersSeen::members));
+    let (Some(clustering), Some(members)) = (&subject.entry.clustering, members) else { return Vec::new() };
+    let placed = placed(&pods);
+    if placed.len() < pods.len() {
+        return Vec::new();
+    }
+    let dead = members::dead(members, clustering.title, &placed);
+    dead.into_iter().map(|text| Finding::new(About::Members, text)).collect()
+}
+
 fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Finding<About>>) {
     let pods = pods(subject, seen);
     let mut problems = Vec::new();
@@ -311,11 +331,7 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
         }
     }
     if let Some(clustering) = &subject.entry.clustering {
-        let addresses: Vec<(&str, Vec<IpAddr>)> = pods
-            .iter()
-            .filter_map(|p| Some((p.metadata.name.as_deref()?, addresses(p))))
-            .filter(|(_, addresses)| !addresses.is_empty())
-            .collect();
+        let addresses = placed(&pods);
         let mut wrong = |text: String| problems.push(Finding::new(About::Members, text));
         match seen.members(subject.component()) {
             Some(MembersSeen::Read(members)) => {
@@ -342,9 +358,45 @@ mod tests {
     use clearwater::manifest::WorkloadKind;
     use serde_json::json;
 
+    use clearwater::scale::Members;
+
     use super::*;
     use crate::observe::Workload;
-    use crate::observe::snapshot::Snapshot;
+    use crate::observe::observation::Observed;
+    use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
+
+    #[test]
+    fn a_dead_member_is_told_while_it_keeps_a_pod_from_joining() {
+        let set = serde_json::from_value(json!({"metadata": {"name": "astaire", "generation": 1},
+            "spec": {"replicas": 1, "selector": {}, "template": {}, "serviceName": "astaire"},
+            "status": {"observedGeneration": 1, "replicas": 1}}))
+        .unwrap();
+        let pod = |ip: &str| -> Pod {
+            serde_json::from_value(
+                json!({"metadata": {"name": "astaire-0", "uid": "u", "labels": {"service": "astaire"}},
+                "status": {"podIP": ip, "podIPs": if ip.is_empty() { json!([]) } else { json!([{"ip": ip}]) }}}),
+            )
+            .unwrap()
+        };
+        let snapshot = Snapshot { stateful_sets: [("astaire".to_owned(), set)].into(), ..Snapshot::default() };
+        let workload = Workload { kind: WorkloadKind::StatefulSet, name: "astaire".to_owned() };
+        let subject = Subject::standing(entry(Release::Hunter, Component::Astaire).unwrap(), vec![workload], &snapshot);
+        let mut seen = Observation::of(snapshot);
+        let list = Members::parse(r#"{"10.0.0.1": "normal", "10.0.0.2": "joining"}"#).unwrap();
+        seen.take_members(Component::Astaire, MembersSeen::Read(list));
+        let told = |seen: &Observation| -> Vec<String> {
+            let judged = standing(&subject, seen);
+            assert_eq!(judged.stage, Stage::Starting);
+            let of_list = judged.problems.into_iter().filter(|p| p.about == About::Members);
+            of_list.map(|p| p.text).collect()
+        };
+        for (ip, dead) in [("10.0.0.2", &["10.0.0.1"][..]), ("10.0.0.3", &["10.0.0.1", "10.0.0.2"]), ("", &[])] {
+            seen.take(Observed::Watch(WatchEvent::Pod(Update::All(vec![pod(ip)]))));
+            let told = told(&seen);
+            assert_eq!(told.len(), dead.len(), "{ip}: {told:?}");
+            assert!(told.iter().zip(dead).all(|(text, dead)| text.contains(&format!("member {dead} is"))), "{told:?}");
+        }
+    }
 
     #[test]
     fn what_is_scaled_to_nothing_does_not_serve() {

@@ -113,11 +113,18 @@ pub fn judge(members: &Members, store: &str, pods: &[(&str, Vec<IpAddr>)]) -> Ve
             }
         }
     }
-    let all: Vec<IpAddr> = pods.iter().flat_map(|(_, addresses)| addresses.iter().copied()).collect();
-    for (stale, state) in members.stale(&all) {
-        lines.push(format!("{store} member {stale} is {:?} and no pod has that address", state.name()));
-    }
+    lines.extend(dead(members, store, pods));
     lines
+}
+
+/// A line for each member that no pod stands behind: it keeps others from joining.
+pub fn dead(members: &Members, store: &str, pods: &[(&str, Vec<IpAddr>)]) -> Vec<String> {
+    let all: Vec<IpAddr> = pods.iter().flat_map(|(_, addresses)| addresses.iter().copied()).collect();
+    let stale = members.stale(&all);
+    stale
+        .into_iter()
+        .map(|(stale, state)| format!("{store} member {stale} is {:?} and no pod has that address", state.name()))
+        .collect()
 }
 
 /// The member that a pod of these addresses is.
