@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 43] = [
+const COMMANDS: [&str; 44] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 43] = [
     "status -A",
     "report",
     "scale bono 2 --yes",
+    "version --running",
     "status --metrics",
     "status -A --metrics",
     "autoscale --list",
@@ -412,7 +413,7 @@ fn nodes_are_listed_once() {
 /// What is not there looks like what is empty, and is told as that, by each command with the code that README gives it.
 #[test]
 fn a_namespace_that_does_not_exist() {
-    const ROWS: [(&str, i32); 29] = [
+    const ROWS: [(&str, i32); 30] = [
         ("up --yes", 4),
         ("up --dry-run", 4),
         ("status", 5),
@@ -424,6 +425,7 @@ fn a_namespace_that_does_not_exist() {
         ("autoscale --list", 1),
         ("autoscale sprout --max 3", 1),
         ("autoscale sprout --remove", 1),
+        ("version --running", 1),
         ("logs --no-follow", 1),
         ("trace", 1),
         ("trace someone", 1),

@@ -109,14 +109,19 @@ impl Version {
     /// What the cluster says.
     fn asked(&self, context: &mut Context) -> Result<Server, CliError> {
         let namespace = self.place.namespace(context, self.output.is_none())?;
-        let (signals, within) = (context.signals(), self.timeout);
+        let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            let cluster = context.connection().cluster(namespace).await?;
+            let (cluster, within) = context.connection().cluster_within(namespace, self.timeout).await?;
             let asked = tokio::time::timeout(within, cluster.client.apiserver_version()).await;
             let late =
                 |_| CliError::Connection(format!("no answer from the API server within {} s", within.as_secs_f64()));
             let kubernetes = asked.map_err(late)?.map_err(|error| CliError::Connection(error.to_string()))?.git_version;
             let running = running(&cluster, within).await.map_err(|error| CliError::Connection(error.to_string()))?;
+            // What is not there looks like what is empty.
+            let absence = if running.is_empty() { cluster.absence().await } else { None };
+            if let Some(why) = absence {
+                return Err(CliError::Connection(why));
+            }
             let image = |r: RunningImage| ImageInUse { component: r.component, image: r.image, pods: r.pods };
             Ok(Server {
                 kubernetes: printable(&kubernetes).into_owned(),
