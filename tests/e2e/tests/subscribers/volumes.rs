@@ -45,7 +45,7 @@ impl Place<'_> {
     /// What was put there is there, identity by identity, digest, settings and owners.
     fn is_whole(&self, after: &str) -> Result<()> {
         let backup = self.folder.join("kept.zip").to_string_lossy().into_owned();
-        let ran = self.plugin.run(&["restore", &backup, "--dry-run", "-o", "json"])?;
+        let ran = self.plugin.run(&["restore", &backup, "--yes", "-o", "json"])?;
         ensure!(ran.code == 0, "after {after}: {}", ran.said());
         let told: Value = serde_json::from_str(&ran.out).with_context(|| ran.said())?;
         ensure!(told["outcome"] == "nothingToDo" && told["differences"] == serde_json::json!([]), "{after}: {told}");

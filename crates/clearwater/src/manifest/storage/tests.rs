@@ -55,7 +55,7 @@ impl Place {
 
     /// A new container of this image.
     fn image(&self, version: &str) {
-        for name in ["etc", "mysql"] {
+        for name in ["conf", "mysql"] {
             let path = self.at(name);
             if path.is_symlink() {
                 fs::remove_file(&path).unwrap();
@@ -63,7 +63,7 @@ impl Place {
                 let _ = fs::remove_dir_all(&path);
             }
         }
-        self.write("etc/cassandra-env.sh", version);
+        self.write("conf/cassandra-env.sh", version);
         self.write("mysql/ibdata1", version);
     }
 
@@ -75,8 +75,8 @@ impl Place {
         let script = [
             (VOLUME, own("volume")),
             (FOLDER, own("storage")),
-            (CASSANDRA_SETTINGS, own("etc/cassandra.yaml")),
-            (CASSANDRA_FOLDER, own("etc")),
+            (CASSANDRA_SETTINGS, own("conf/cassandra.yaml")),
+            (CASSANDRA_FOLDER, own("conf")),
             (MYSQL_DATA, own("mysql")),
         ];
         let text = starter(d, component).unwrap();
@@ -96,8 +96,8 @@ fn said(output: &Output) -> String {
 }
 
 fn join(place: &Place, address: &str) {
-    place.write("etc/cassandra.yaml", &format!("cluster_name: x\nlisten_address: {address}\nrpc_port: 9160\n"));
-    place.write("etc/cassandra_bootstrapped", "");
+    place.write("conf/cassandra.yaml", &format!("cluster_name: x\nlisten_address: {address}\nrpc_port: 9160\n"));
+    place.write("conf/cassandra_bootstrapped", "");
 }
 
 #[test]
@@ -105,13 +105,13 @@ fn a_member_is_known_again_in_another_pod() {
     let (d, mut place) = (hunter(), Place::new());
     place.start(&d, Component::Cassandra);
     // A first join finds no flag, so the data that a volume may hold by then are removed.
-    assert_eq!((place.text("etc/cassandra_bootstrapped"), place.text("etc/cassandra.yaml")), (None, None));
+    assert_eq!((place.text("conf/cassandra_bootstrapped"), place.text("conf/cassandra.yaml")), (None, None));
     join(&place, "10.0.0.1");
 
     // The container was restarted in its pod: nothing joins, so all must be there.
     place.image("one");
     let again = place.start(&d, Component::Cassandra);
-    assert!(place.text("etc/cassandra.yaml").is_some() && place.text("etc/cassandra_bootstrapped").is_some());
+    assert!(place.text("conf/cassandra.yaml").is_some() && place.text("conf/cassandra_bootstrapped").is_some());
     assert_eq!((said(&again).as_str(), place.text("volume/former")), ("started\n", None));
 
     // Another pod, of another image: it joins under another address, and keeps its rows.
@@ -119,10 +119,10 @@ fn a_member_is_known_again_in_another_pod() {
     place.addresses = "10.0.0.12 fd00::12".to_owned();
     let other = place.start(&d, Component::Cassandra);
     assert_eq!(
-        (place.text("etc/cassandra.yaml"), place.text("etc/cassandra_bootstrapped")),
+        (place.text("conf/cassandra.yaml"), place.text("conf/cassandra_bootstrapped")),
         (None, Some(String::new()))
     );
-    assert_eq!(place.text("etc/cassandra-env.sh").as_deref(), Some("two"));
+    assert_eq!(place.text("conf/cassandra-env.sh").as_deref(), Some("two"));
     assert_eq!(place.text("volume/former").as_deref(), Some("10.0.0.1\n"));
     assert!(said(&other).contains("etcd 2379 /clearwater/node_type_cassandra/clustering/cassandra 7000"), "{other:?}");
 
@@ -131,7 +131,7 @@ fn a_member_is_known_again_in_another_pod() {
     place.addresses = "10.0.0.3".to_owned();
     place.start(&d, Component::Cassandra);
     assert_eq!(place.text("volume/former").as_deref(), Some("10.0.0.1\n"));
-    assert!(place.text("etc/cassandra_bootstrapped").is_some());
+    assert!(place.text("conf/cassandra_bootstrapped").is_some());
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_start_that_was_cut_off_loses_no_flag() {
     place.write("volume/etc.new/half", "");
     place.image("one");
     place.start(&d, Component::Cassandra);
-    assert!(place.text("etc/cassandra_bootstrapped").is_some() && place.text("etc/half").is_none());
+    assert!(place.text("conf/cassandra_bootstrapped").is_some() && place.text("conf/half").is_none());
     assert!(!place.at("volume/etc.old").exists() && !place.at("volume/etc.new").exists());
 }
 
