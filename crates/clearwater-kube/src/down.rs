@@ -353,7 +353,8 @@ async fn work(
     let given =
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
     let left = if found.kept.is_empty() { String::new() } else { format!("; kept: {}", named(&found.kept)) };
-    let text = format!("{} removed from namespace {}{given}{left}", counted(done.stats.writes, "object"), cluster.namespace);
+    let text =
+        format!("{} removed from namespace {}{given}{left}", counted(done.stats.writes, "object"), cluster.namespace);
     if kept.is_empty() {
         Ok(ended(Outcome::Done, text))
     } else {

@@ -230,6 +230,8 @@ pub fn stuck(subject: &Subject, seen: &Observation) -> Vec<Stuck> {
     let others = pods.iter().filter(|p| normal(p).is_some() && pod_is_ready(p)).count();
     pods.iter()
         .filter(|p| !pod_is_ready(p))
+        // What is on a volume is there after a restart, and what was said of a pod that was just joining is soon over.
+        .filter(|p| claims(p).next().is_none() || was_restarted(p))
         .filter_map(|pod| {
             let address = normal(pod)?;
             let uid = pod.metadata.uid.clone()?;
@@ -246,6 +248,10 @@ pub fn stuck(subject: &Subject, seen: &Observation) -> Vec<Stuck> {
             })
         })
         .collect()
+}
+
+fn was_restarted(pod: &Pod) -> bool {
+    pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).any(|c| c.restart_count > 0)
 }
 
 /// The component's pods.
