@@ -118,6 +118,7 @@ fn allow(permission: &Permission) -> Option<String> {
         Permission::LoseData => return Some(command("up --accept-loss")),
         Permission::MarkFailed(_) => return Some(format!("{permission}, when asked or with --mark-failed")),
         Permission::RemoveAtOnce => "say --now",
+        Permission::RemoveVolumes => "say --delete-volumes",
         Permission::RemoveForeign => {
             "to lose it, type the namespace's name when asked on a terminal, or say --yes --foreign"
         }
@@ -203,6 +204,7 @@ mod tests {
             Permission::MarkFailed(vec!["192.0.2.1".parse().unwrap()]),
             Permission::RemoveAtOnce,
             Permission::RemoveForeign,
+            Permission::RemoveVolumes,
             Permission::RestartDns,
             Permission::PlainPassword,
             Permission::SkipCheck("domain"),

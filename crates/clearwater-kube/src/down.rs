@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 
 use self::find::{Deletion, Found, Others, find, others};
-use self::notice::{names_unseen, notices};
+use self::notice::{named, names_unseen, notices};
 pub use self::options::DownOptions;
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, FailedAt, no_namespace};
@@ -107,7 +107,7 @@ impl Remedied for DownError {
     }
 }
 
-/// What dies with the pods of a component, in plain words; empty where nothing does.
+/// What dies with the pods of a component whose data is in them, in plain words; empty where nothing does.
 pub fn losses(release: Release, component: Component) -> Vec<&'static str> {
     entry(release, component).map(|e| e.data.iter().map(|d: &Data| d.what).collect()).unwrap_or_default()
 }
@@ -319,7 +319,8 @@ async fn work(
     let Some(told) = agreed(asked, options, &found, emitter, steering).await? else {
         let text = match namespace_stands(asked).await? {
             Some(false) => format!("nothing to remove: {}", no_namespace(&cluster.namespace)),
-            _ => format!("nothing to remove in namespace {}", cluster.namespace),
+            _ if found.kept.is_empty() => format!("nothing to remove in namespace {}", cluster.namespace),
+            _ => format!("nothing to remove in namespace {}; kept: {}", cluster.namespace, named(&found.kept)),
         };
         return Ok(ended(Outcome::NothingToDo, text));
     };
@@ -351,7 +352,9 @@ async fn work(
     let given = found.deletion.iter().filter(|d| d.whose == Whose::Adopted).count();
     let given =
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
-    let text = format!("{} removed from namespace {}{given}", counted(done.stats.writes, "object"), cluster.namespace);
+    let left = if found.kept.is_empty() { String::new() } else { format!("; kept: {}", named(&found.kept)) };
+    let text =
+        format!("{} removed from namespace {}{given}{left}", counted(done.stats.writes, "object"), cluster.namespace);
     if kept.is_empty() {
         Ok(ended(Outcome::Done, text))
     } else {

@@ -88,8 +88,17 @@ kinds! {
 }
 
 /// Those that a deployment is rendered as.
-const RENDERED: [ObjectKind; 8] =
-    [CONFIG_MAP, SECRET, SERVICE, DEPLOYMENT, STATEFUL_SET, POD_DISRUPTION_BUDGET, INGRESS, NETWORK_POLICY];
+const RENDERED: [ObjectKind; 9] = [
+    CONFIG_MAP,
+    SECRET,
+    SERVICE,
+    PERSISTENT_VOLUME_CLAIM,
+    DEPLOYMENT,
+    STATEFUL_SET,
+    POD_DISRUPTION_BUDGET,
+    INGRESS,
+    NETWORK_POLICY,
+];
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +111,7 @@ mod tests {
     fn what_is_rendered_is_of_a_known_kind() {
         let yaml = "apiVersion: clearwater/v1\nrelease: hunter\n";
         let deployment = DeploymentFile::parse(yaml, "clearwater.yaml").unwrap().deploy("ims").unwrap();
-        let inputs = Inputs { keys: Some(Keys::upstream()), ..Inputs::default() };
+        let inputs = Inputs { keys: Some(Keys::upstream()), default_storage_class: Some(true), ..Inputs::default() };
         for object in render(&deployment, &inputs).unwrap().objects() {
             let kind = ObjectKind::of(object).unwrap();
             assert_eq!((kind.api_version, kind.name), (object.api_version(), object.kind()));

@@ -47,9 +47,10 @@ use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Kind, Snapshot};
 use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
+use crate::observe::volumes;
 use crate::observe::{CouldNotLook, MembersSeen, Observation, Subject, look};
 use crate::options::setters;
-use crate::pod::object::{own_container, pod_is_ready};
+use crate::pod::object::{claims, own_container, pod_is_ready};
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
@@ -383,6 +384,7 @@ fn notes(
         Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
     }));
     notes.extend(etcd_note(snapshot));
+    notes.extend(volumes::KEEPERS.iter().filter_map(|k| Some(volumes::of(snapshot, k)?.to_string())));
     notes.extend(foreign.iter().map(|(component, pod)| {
         format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
     }));
@@ -459,9 +461,7 @@ fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
 /// Where etcd keeps its data, because it decides what a lost node costs.
 fn etcd_note(snapshot: &Snapshot) -> Option<String> {
     let pod = snapshot.pods_of(Component::Etcd).into_iter().next()?;
-    let volumes = pod.spec.as_ref()?.volumes.as_ref();
-    let claimed = volumes.into_iter().flatten().any(|v| v.persistent_volume_claim.is_some());
-    Some(if claimed {
+    Some(if claims(pod).next().is_some() {
         "etcd keeps the stores' membership on a persistent volume".to_owned()
     } else {
         "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it"

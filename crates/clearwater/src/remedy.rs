@@ -118,6 +118,8 @@ pub enum Permission {
     RemoveAtOnce,
     /// Remove with the namespace what is not of this deployment.
     RemoveForeign,
+    /// Remove the volumes with what people have put there.
+    RemoveVolumes,
     /// Replace the pods of the cluster's DNS, one at a time.
     RestartDns,
     /// Send etcd's password over the network unencrypted.
@@ -249,6 +251,7 @@ impl fmt::Display for Permission {
             }
             Self::RemoveAtOnce => "have them removed at once",
             Self::RemoveForeign => "agree to losing what is not of this deployment",
+            Self::RemoveVolumes => "have the volumes removed too",
             Self::RestartDns => "allow the pods of the cluster's DNS to be replaced",
             Self::PlainPassword => "allow the password to be read on the way",
             Self::SkipCheck(id) => return write!(f, "have the check {id} skipped"),

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::{
     BonoExposure, BonoService, Capabilities, ComponentOverrides, ConfigErrors, ContainerSecurity, DeploymentFile,
-    DnsBackend, EllisExposure, Email, EtcdStorage, Hss, Ingress, IpFamily, KeyPolicy, NetworkPolicies,
-    PodSecurityContext, ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey,
-    SecurityContext, ServiceKind, Set, Size, Start, Tailer, Toleration, schema, starter,
+    DnsBackend, EllisExposure, Email, Hss, Ingress, IpFamily, KeyPolicy, NetworkPolicies, PodSecurityContext,
+    ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey, SecurityContext,
+    ServiceKind, Set, Size, Start, Storage, Tailer, Toleration, schema, starter,
 };
 use clearwater::yaml;
 use proptest::prelude::*;
@@ -312,6 +312,11 @@ fn overrides() -> BoxedStrategy<ComponentOverrides> {
                     ..Toleration::default()
                 };
                 ComponentOverrides {
+                    storage: Storage {
+                        persistent: log_level.map(|n| n % 2 == 0),
+                        storage_class: image.clone(),
+                        size: None,
+                    },
                     replicas,
                     image,
                     resources: resources.map(|(requests, limits)| Resources { requests, limits }),
@@ -426,7 +431,7 @@ prop_compose! {
         file.keys = [KeyPolicy::Random, KeyPolicy::Upstream, KeyPolicy::Secret(secret.clone())][pick(3)].clone();
         file.tailer = [Tailer::None, Tailer::Sidecar][pick(2)];
         file.start = Start { hold: pick(2) == 0 };
-        file.etcd_storage = EtcdStorage { persistent: [None, Some(true), Some(false)][pick(3)], storage_class: None, size: Some(key) };
+        file.etcd_storage = Storage { persistent: [None, Some(true), Some(false)][pick(3)], storage_class: None, size: Some(key) };
         file.labels = labels;
         file.annotations = annotations;
         file

@@ -30,6 +30,7 @@ fn kind(root: &Value, schema: &Value) -> String {
         let words = ways.iter().map(|way| match (&way["const"], way["properties"].as_object()) {
             (Value::String(word), _) => format!("`{word}`"),
             _ if way["$ref"].is_string() => "the keys below".to_owned(),
+            _ if way["type"] == "boolean" => "`true`, `false`".to_owned(),
             (_, Some(keys)) => {
                 format!("`{{{}}}`", keys.keys().map(|k| format!("{k}: …")).collect::<Vec<_>>().join(", "))
             }

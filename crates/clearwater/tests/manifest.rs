@@ -124,6 +124,7 @@ fn objects_are_the_same_after_a_round_trip() {
                 Object::ConfigMap(o) => again(o.as_ref()).into(),
                 Object::Secret(o) => again(o.as_ref()).into(),
                 Object::Service(o) => again(o.as_ref()).into(),
+                Object::PersistentVolumeClaim(o) => again(o.as_ref()).into(),
                 Object::Deployment(o) => again(o.as_ref()).into(),
                 Object::StatefulSet(o) => again(o.as_ref()).into(),
                 Object::PodDisruptionBudget(o) => again(o.as_ref()).into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clearwater::component::{Component, Release};
 use clearwater::event::{Change, Operation, Whose};
+use clearwater::text::counted;
 use clearwater_kube::down::{DownOptions, down, losses};
 
 use crate::arguments::PlaceArgs;
@@ -17,7 +18,8 @@ use crate::runtime::block_on;
 
 /// Take a deployment down, what others need last
 ///
-/// Subscribers, registrations, timers and accounts live in the pods and die with them. Only objects that this program
+/// Registrations and timers die with the pods, and so do subscribers and accounts where these are not on volumes. Volumes
+/// with subscribers and accounts are kept, with the keys, and the next `up` finds them. Only objects that this program
 /// made are removed; one that stood before `up` wrote to it is given back without what `up` wrote.
 #[derive(Debug, Args)]
 #[command(aliases = ["delete", "uninstall"], after_help = "Examples:
@@ -37,7 +39,10 @@ pub(crate) struct Down {
     /// Keep the configuration and the keys, so that the next `up` uses them again
     #[arg(long)]
     keep_config: bool,
-    /// Remove the namespace too. What others have in it is named, and goes only where the namespace's name is typed, or
+    /// Remove the volumes with subscribers and accounts too: what is on them cannot be brought back
+    #[arg(long)]
+    delete_volumes: bool,
+    /// Remove the namespace too, and all volumes. What others have in it is named, and goes only where the namespace's name is typed, or
     /// with --yes --foreign
     #[arg(long, conflicts_with_all = ["keep_config", "only"])]
     delete_namespace: bool,
@@ -61,6 +66,7 @@ impl Down {
         let mut options = DownOptions::new().only(self.only.clone()).timeout(self.timeout);
         options.now = self.now;
         options.keep_config = self.keep_config;
+        options.delete_volumes = self.delete_volumes;
         options.delete_namespace = self.delete_namespace;
         options.foreign = self.foreign;
         options.ask = !self.yes;
@@ -80,11 +86,23 @@ fn warning(all: &[Change], namespace: &str, now: bool) -> String {
     let mut text = changes(all);
     let components: BTreeSet<Component> = all.iter().filter_map(|c| c.component.as_deref()?.parse().ok()).collect();
     let release = if components.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
-    let mut lost: Vec<&str> = components.into_iter().flat_map(|c| losses(release, c)).collect();
+    let claims = |operation: Operation| {
+        let of = move |c: &&Change| c.operation == operation && c.object.starts_with("persistentvolumeclaim/");
+        all.iter().filter(move |c| of(c) && c.component.as_deref() != Some(Component::Etcd.name()))
+    };
+    let kept: BTreeSet<Component> =
+        claims(Operation::Keep).filter_map(|c| c.component.as_deref()?.parse().ok()).collect();
+    let mut lost: Vec<&str> =
+        components.into_iter().filter(|c| !kept.contains(c)).flat_map(|c| losses(release, c)).collect();
     lost.sort_unstable();
     lost.dedup();
     if !lost.is_empty() {
         let _ = writeln!(text, "\nWhat dies with the pods and cannot be brought back: {}.", lost.join(", "));
+    }
+    let volumes = claims(Operation::Delete).filter(|c| c.whose == Whose::Ours).count();
+    if volumes > 0 {
+        let volumes = counted(volumes, "volume");
+        let _ = writeln!(text, "\n{BAD}{volumes} with subscribers or accounts would be lost.{BAD:#}");
     }
     let others = all.iter().filter(|c| c.operation == Operation::Delete && c.whose != Whose::Ours).count();
     if others > 0 {

@@ -62,6 +62,8 @@ impl Rows {
 
 struct Node {
     me: IpAddr,
+    /// Stays the same under another address.
+    host_id: String,
     rows: Mutex<Rows>,
     /// Peers that missed a write and get everything again.
     behind: Mutex<HashSet<IpAddr>>,
@@ -85,7 +87,8 @@ pub(crate) async fn run() -> Result<()> {
         .context("listen_address in cassandra.yaml")?;
     log!(Status, "CassandraDaemon.java:155", "Loading settings from file:{}", yaml.display());
     tokio::time::sleep(place::boot_delay("cassandra")).await;
-    let node = Arc::new(Node { me, rows: Mutex::new(load()?), behind: Mutex::default() });
+    let rows = Mutex::new(load()?);
+    let node = Arc::new(Node { me, host_id: host_id()?, rows, behind: Mutex::default() });
     place::write_whole(&place::path("/run/standin/cassandra.booted"), "")?;
     // Its own key must be `normal` before it serves.
     while !read_members(Store::Cassandra).is_ok_and(|m| m.get(&me).is_some_and(|s| is_in(*s))) {
@@ -149,6 +152,17 @@ fn load() -> Result<Rows> {
     Ok(rows)
 }
 
+/// Made with the data, and kept with them.
+fn host_id() -> Result<String> {
+    let file = place::path("/var/lib/cassandra/host_id");
+    if let Ok(id) = std::fs::read_to_string(&file) {
+        return Ok(id);
+    }
+    let id = place::uuid();
+    place::write_whole(&file, &id)?;
+    Ok(id)
+}
+
 impl Node {
     fn rows(&self) -> std::sync::MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -161,6 +175,7 @@ impl Node {
     /// Port 7000: what members say to each other.
     fn gossip(&self, ask: &Ask) -> Answer {
         match (&ask.method, ask.segments().as_slice()) {
+            (&Method::GET, ["host-id"]) => Answer::text(200, &*self.host_id),
             (&Method::GET, ["cells"]) => {
                 let cells = self.rows().dump();
                 Answer::text(200, serde_json::to_string(&cells).unwrap_or_default())
@@ -342,7 +357,8 @@ pub(crate) async fn nodetool_status() -> Result<(String, u8)> {
             State::Leaving | State::LeavingAcknowledged | State::LeavingConfigChanged | State::Finished => 'L',
             _ => 'N',
         };
-        let id = format!("00000000-0000-4000-8000-{:012x}", id_of(*ip));
+        let asked = Request::get("/host-id").within(Duration::from_millis(500)).to(SocketAddr::new(*ip, 7000)).await;
+        let id = asked.ok().filter(Answer::good).map_or_else(|| NOBODY.to_owned(), |answer| answer.body_text());
         let _ = writeln!(
             out,
             "{status}{state}  {:<15} {:<10} {:<7} {owns:<17} {id}  RAC1",
@@ -358,12 +374,8 @@ fn count(n: usize) -> f64 {
     f64::from(u32::try_from(n.max(1)).unwrap_or(u32::MAX))
 }
 
-fn id_of(ip: IpAddr) -> u64 {
-    match ip {
-        IpAddr::V4(ip) => u32::from(ip).into(),
-        IpAddr::V6(ip) => (u128::from(ip) & 0xffff_ffff_ffff).try_into().unwrap_or(0),
-    }
-}
+/// What is shown of a member that does not answer.
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
 /// How a client got on.
 #[derive(Debug)]

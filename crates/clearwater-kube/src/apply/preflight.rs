@@ -4,6 +4,7 @@ pub(crate) mod admission;
 mod balancer;
 mod families;
 mod images;
+mod kept;
 mod members;
 pub(crate) mod nodes;
 pub(crate) mod quota;
@@ -47,7 +48,7 @@ pub(crate) async fn check(
     standing: &LiveState,
     work: &ApplyPlan,
 ) -> Result<(Vec<CheckLine>, BTreeSet<Component>), ApplyError> {
-    let (version, rights, secrets, pods, quotas, foreign, (nodes, lacking), domain, etcd) = futures::join!(
+    let (version, rights, secrets, pods, quotas, foreign, (nodes, lacking), domain, etcd, kept) = futures::join!(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
         secrets::check(cluster, deployment.release(), work),
@@ -57,6 +58,7 @@ pub(crate) async fn check(
         on_nodes(cluster, work),
         domain(cluster, deployment.cluster_domain()),
         members::check(cluster, scope, standing),
+        kept::check(cluster, standing.namespace, work),
     );
     let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
     lines.extend(rights);
@@ -76,6 +78,7 @@ pub(crate) async fn check(
         lines.push(standing.name_servers.line(standing.chronos_name_server()));
     }
     lines.extend(etcd);
+    lines.extend(kept);
     Ok((lines, lacking))
 }
 

@@ -197,15 +197,26 @@ impl LiveState {
         parts.collect()
     }
 
+    /// Whether each component that stands keeps what it holds on a volume.
+    fn volumes(&self) -> BTreeMap<Component, bool> {
+        let sets = self.stateful_sets.iter().filter_map(|(name, set)| {
+            let templates = held::<StatefulSetSpec>(&set.spec)?.volume_claim_templates.as_ref();
+            Some((name.parse().ok()?, templates.is_some_and(|t| !t.is_empty())))
+        });
+        let deployments = self.deployments.iter().filter_map(|(name, deployment)| {
+            let template = held::<DeploymentSpec>(&deployment.spec)?.template.spec.as_ref();
+            let mut volumes = template.iter().flat_map(|s| s.volumes.iter().flatten());
+            Some((name.parse().ok()?, volumes.any(|v| v.persistent_volume_claim.is_some())))
+        });
+        sets.chain(deployments).collect()
+    }
+
     /// What rendering needs to know of the cluster.
     pub(crate) fn inputs(&self, deployment: &Deployment) -> Result<Inputs, PrepareError> {
-        let etcd = self.stateful_sets.get(Component::Etcd.name()).and_then(|s| held::<StatefulSetSpec>(&s.spec));
         let mut inputs = Inputs {
             chronos_name_server: self.chronos_name_server(),
-            // The claims of a StatefulSet that stands cannot be changed any more.
-            default_storage_class: etcd
-                .map(|s| s.volume_claim_templates.as_ref().is_some_and(|t| !t.is_empty()))
-                .or(self.default_storage_class),
+            default_storage_class: self.default_storage_class,
+            volumes: self.volumes(),
             ..Inputs::default()
         };
         for entry in deployment.components() {

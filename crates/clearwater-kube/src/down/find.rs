@@ -121,6 +121,8 @@ impl Deletion {
 pub(super) struct Found {
     /// What is removed, or given back where it is adopted.
     pub(super) deletion: Vec<Deletion>,
+    /// Volumes with what people would miss, and the keys that go with it: the next deployment finds them.
+    pub(super) kept: Vec<Deletion>,
     /// Objects with this program's labels that it did not make, each with who did: they stay as they are.
     pub(super) strangers: Vec<String>,
     /// Claims that look like a component's and are nobody's that we know.
@@ -140,6 +142,18 @@ impl Found {
     /// The components that this run takes down.
     pub(super) fn components(&self) -> BTreeSet<Component> {
         self.deletion.iter().filter_map(|d| d.component).chain(self.pods.iter().map(|(_, c)| *c)).collect()
+    }
+
+    /// Leaves out what holds subscribers and accounts, and the keys that these were made with. etcd's claim goes: kept, it
+    /// would give the next deployment the members of this one.
+    fn keep(&mut self) {
+        let holds = |d: &Deletion| d.kind == kinds::PERSISTENT_VOLUME_CLAIM && d.component != Some(Component::Etcd);
+        let (kept, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deletion).into_iter().partition(holds);
+        (self.kept, self.deletion) = (kept, rest);
+        if !self.kept.is_empty() {
+            let is_key = |d: &Deletion| d.kind == kinds::SECRET && d.name == KEYS_SECRET;
+            self.kept.extend(self.deletion.extract_if(.., |d| is_key(d)));
+        }
     }
 
     /// What removing it takes beyond looking.
@@ -173,7 +187,8 @@ impl Found {
             diff: String::new(),
             restarts: 0,
         });
-        objects.chain(pods).collect()
+        let kept = self.kept.iter().map(|d| d.change(Operation::Keep));
+        objects.chain(pods).chain(kept).collect()
     }
 }
 
@@ -258,13 +273,15 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
         }
     }
     look_at_claims(cluster, &sets, &claims, meant, &mut found);
+    if !options.delete_volumes && !options.delete_namespace {
+        found.keep();
+    }
     look_at_pods(cluster, meant, &mut found).await?;
     found.release = if found.standing.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
     Ok(found)
 }
 
-/// The claims that StatefulSets of ours made for their pods. Kept, they would give the next deployment the members of this
-/// one.
+/// The claims that StatefulSets of ours made for their pods, and those that this program made itself.
 fn look_at_claims(
     cluster: &Cluster,
     sets: &[DynamicObject],
@@ -285,7 +302,8 @@ fn look_at_claims(
         if component.is_none() || !meant(component) {
             continue;
         }
-        if owner::is_claim_of_ours(&cluster.namespace, &claim.metadata, &makers) {
+        let ours = owner::is_claim_of_ours(&cluster.namespace, &claim.metadata, &makers);
+        if ours || (has_our_labels(claim) && owner::whose(&claim.metadata) == Whose::Ours) {
             found.deletion.push(Deletion::new(kinds::PERSISTENT_VOLUME_CLAIM, claim, Whose::Ours));
         } else {
             found.claims.push(claim.name_any());

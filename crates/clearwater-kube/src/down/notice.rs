@@ -1,7 +1,7 @@
 //! What is told beside what is taken down.
 
 use clearwater::event::Whose;
-use clearwater::remedy::{Advice, NamesDeed, Remedy};
+use clearwater::remedy::{Advice, NamesDeed, Permission, Remedy};
 
 use super::DownOptions;
 use super::find::{Deletion, Found};
@@ -13,6 +13,11 @@ pub(super) fn names_unseen(namespace: &str, why: &str) -> Advice {
         format!("whether names of this deployment stand in the cluster's DNS could not be looked at: {why}"),
         Remedy::from(NamesDeed::Remove(namespace.to_owned())).then(", now or later"),
     )
+}
+
+/// The objects, by name.
+pub(super) fn named(all: &[Deletion]) -> String {
+    all.iter().map(Deletion::object).collect::<Vec<_>>().join(", ")
 }
 
 /// What is worth knowing of what was found, beside what will be done.
@@ -43,6 +48,12 @@ pub(super) fn notices(
              it was made to write over does not come back",
             adopted.join(", ")
         )));
+    }
+    if !found.kept.is_empty() {
+        said.push(Advice::new(
+            format!("kept, and found again by the next deployment here: {}", named(&found.kept)),
+            Remedy::from(Permission::RemoveVolumes).after("to lose them, "),
+        ));
     }
     if !found.strangers.is_empty() {
         let all = found.strangers.join(", ");

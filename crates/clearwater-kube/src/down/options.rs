@@ -15,6 +15,8 @@ pub struct DownOptions {
     pub now: bool,
     /// Whether the configuration and the keys are kept.
     pub keep_config: bool,
+    /// Whether the volumes with subscribers and accounts are removed too. They go with the namespace in any case.
+    pub delete_volumes: bool,
     /// Whether the namespace is removed too.
     pub delete_namespace: bool,
     /// Whether the namespace is removed, without asking, where others have something in it.
@@ -32,6 +34,7 @@ impl DownOptions {
             only: Vec::new(),
             now: false,
             keep_config: false,
+            delete_volumes: false,
             delete_namespace: false,
             foreign: false,
             timeout: Duration::from_secs(15 * 60),
@@ -53,6 +56,8 @@ setters! { DownOptions {
     flag now,
     /// Keeps the configuration and the keys.
     flag keep_config,
+    /// Removes the volumes with subscribers and accounts too.
+    flag delete_volumes,
     /// Removes the namespace too.
     flag delete_namespace,
     /// Removes the namespace, without asking, where others have something in it.

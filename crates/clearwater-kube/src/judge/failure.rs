@@ -457,6 +457,8 @@ fn awaited_driver(message: &str) -> Option<&str> {
 fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let (claim, event) = awaited_volume(rollout, pod)?;
     let message = event.message.clone().unwrap_or_default();
+    let component = rollout.component;
+    let kind = if component.is_store() { "statefulset" } else { "deployment" };
     let no_class = Meaning::NoStorageClass.is_in(&message) && Meaning::NoObject.is_in(&message);
     let grace = if no_class { rollout.grace.mount } else { rollout.grace.volume };
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
@@ -475,8 +477,10 @@ fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         ),
         None if no_class => (
             format!("{}: the volume of {claim} cannot be made", pod_name(pod)),
-            "name a StorageClass that the cluster has (kubectl get storageclass) in etcdStorage.storageClass"
-                .to_owned(),
+            format!(
+                "name a StorageClass that the cluster has (kubectl get storageclass) in \
+                 components.{component}.storage.storageClass"
+            ),
         ),
         None => (
             format!("{}: the volume of {claim} is not made", pod_name(pod)),
@@ -493,9 +497,8 @@ fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         fix: Remedy::any([
             first,
             format!(
-                "set etcdStorage.persistent: false, which keeps no data, once what stands is removed \
-                 (kubectl delete statefulset/{} pvc/{claim})",
-                rollout.component
+                "set components.{component}.storage.persistent: false, which keeps no data, once what stands is removed \
+                 (kubectl delete {kind}/{component} pvc/{claim})"
             ),
         ]),
     })

@@ -9,7 +9,7 @@ use super::rollout::{self, Rollout};
 use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::Kind;
 use crate::observe::{MembersSeen, Observation, Subject, Workload, members};
-use crate::pod::object::{addresses, pod_is_ready};
+use crate::pod::object::{addresses, claims, pod_is_ready};
 
 /// What a problem of a component is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,6 +195,8 @@ pub struct Stuck {
     pub file: &'static str,
     /// Whether the pod holds data that would go with it.
     pub holds_data: bool,
+    /// Whether that is on a volume, which the next pod gets.
+    pub on_volume: bool,
     /// Members of the store that are ready and hold copies.
     pub others: usize,
 }
@@ -228,6 +230,8 @@ pub fn stuck(subject: &Subject, seen: &Observation) -> Vec<Stuck> {
     let others = pods.iter().filter(|p| normal(p).is_some() && pod_is_ready(p)).count();
     pods.iter()
         .filter(|p| !pod_is_ready(p))
+        // What is on a volume is there after a restart, and what was said of a pod that was just joining is soon over.
+        .filter(|p| claims(p).next().is_none() || was_restarted(p))
         .filter_map(|pod| {
             let address = normal(pod)?;
             let uid = pod.metadata.uid.clone()?;
@@ -239,10 +243,15 @@ pub fn stuck(subject: &Subject, seen: &Observation) -> Vec<Stuck> {
                 store: clustering.title,
                 file: from_joining.file,
                 holds_data: missing.holds_data,
+                on_volume: claims(pod).next().is_some(),
                 others,
             })
         })
         .collect()
+}
+
+fn was_restarted(pod: &Pod) -> bool {
+    pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).any(|c| c.restart_count > 0)
 }
 
 /// The component's pods.

@@ -33,6 +33,7 @@ pub mod running;
 pub mod snapshot;
 pub(crate) mod subject;
 pub(crate) mod unasked;
+pub(crate) mod volumes;
 pub(crate) mod watch_pod;
 
 pub use exits::Exits;

@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
+use clearwater::manifest::held;
 use clearwater::scale::Members;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::StatefulSetSpec;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -16,12 +19,18 @@ use super::members::MembersSeen;
 use super::report::Report;
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::watch_pod::ProbeResult;
-use crate::pod::object::{addresses, has_ended};
+use crate::pod::object::{addresses, claims, has_ended, running_since};
 
 /// A member without a pod is dead after so long: the list and the pods are watched apart, and one that leaves in good
 /// order strikes itself off the list before its pod goes. While the watch of pods is broken nothing is certain: each word
 /// of that begins the time anew.
 pub(crate) const CERTAIN: Duration = Duration::from_secs(3);
+
+/// A member whose data is on a volume goes on in another pod, which has another address and takes the old one off the list
+/// by itself. To mark that one as failed would take its rows off the ring (clearwater-etcd-plugins
+/// `clearwater_cassandra/cassandra_failed_plugin.py`: `nodetool removenode`). So it counts as dead when all pods
+/// have been running for so long and it is there still, because nothing of it came back.
+const COMES_BACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// One thing that was observed.
 #[derive(Debug)]
@@ -165,8 +174,28 @@ impl Observation {
         self.lists.get(&component).map(|l| l.orphans.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// Whether a member of the component that no pod stands behind may go on in a pod that is not there yet, or has only
+    /// just begun.
+    fn may_come_back(&self, component: Component) -> bool {
+        let pods = self.snapshot.pods_of(component);
+        if component != Component::Cassandra || !pods.iter().any(|p| claims(p).next().is_some()) {
+            return false;
+        }
+        let runs = |pod: &Pod| {
+            let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
+            let since = statuses.filter_map(running_since).max();
+            since.is_some_and(|since| self.now().duration_since(since) >= COMES_BACK)
+        };
+        let wanted = self.snapshot.stateful_sets.get(component.name()).and_then(|s| held::<StatefulSetSpec>(&s.spec));
+        let wanted = usize::try_from(wanted.and_then(|s| s.replicas).unwrap_or(1)).unwrap_or(0);
+        pods.len() < wanted || !pods.into_iter().all(runs)
+    }
+
     /// Members of a store that are certainly dead.
     pub(crate) fn dead(&self, component: Component) -> Vec<IpAddr> {
+        if self.may_come_back(component) {
+            return Vec::new();
+        }
         let orphans = self.lists.get(&component).into_iter().flat_map(|l| &l.orphans);
         orphans.filter(|(_, since)| since.elapsed() >= CERTAIN).map(|(address, _)| *address).collect()
     }
@@ -175,7 +204,6 @@ impl Observation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
     fn pod(name: &str, address: &str) -> Pod {

@@ -183,14 +183,15 @@ const UP: &[AccessRule] = &[
     rule(WRITE, "", &["configmaps", "secrets", "services"]),
     rule(WRITE, APPS, &["deployments", "statefulsets"]),
     rule(WRITE, POLICY, &["poddisruptionbudgets"]),
+    rule(WRITE, "", &["persistentvolumeclaims"]).only_if("Ellis has a volume"),
     rule(WRITE, NETWORKING, &["ingresses"]).only_if("Ellis has an Ingress"),
     rule(WRITE, NETWORKING, &["networkpolicies"]).only_if("networkPolicy is isolate"),
     rule(DELETE, "", &["pods"]).or_without("repair of members and pods that stand in the way"),
     ADMISSION,
     QUOTAS,
     rule(LIST, "", &["persistentvolumeclaims"])
-        .only_if("a quota has no room")
-        .or_without("claims that stand already: they count as if they were to be made"),
+        .only_if("a quota has no room, or cassandra is made on volumes")
+        .or_without("claims that stand already: they count as if they were to be made, and none as left over"),
     rule(LIST, "", &["pods"])
         .cluster_dns()
         .only_if("Bono waits for load balancers")
@@ -199,7 +200,7 @@ const UP: &[AccessRule] = &[
     NAMESPACE,
     rule(LIST, "storage.k8s.io", &["storageclasses"])
         .cluster()
-        .only_if("etcd has a volume")
+        .only_if("a component has a volume")
         .or_without("whether its class of storage is there"),
     rule(GET, "", &["nodes/proxy"]).cluster().or_without("how many name servers pods get"),
     NODES,
@@ -268,7 +269,8 @@ const DOWN: &[AccessRule] = &[
     rule(&["list", "delete"], POLICY, &["poddisruptionbudgets"]),
     rule(&["list", "delete"], NETWORKING, &["ingresses", "networkpolicies"]),
     rule(&["list", "delete"], AUTOSCALING, &["horizontalpodautoscalers"]),
-    rule(&["list", "delete"], "", &["persistentvolumeclaims"]),
+    rule(LIST, "", &["persistentvolumeclaims"]),
+    rule(DELETE, "", &["persistentvolumeclaims"]).only_if("volumes are removed"),
     rule(DELETE, "", &["pods"]).only_if("pods are killed, or were left behind"),
     rule(PATCH, "", &["configmaps", "secrets", "services", "persistentvolumeclaims"]).only_if("they stood before"),
     rule(PATCH, APPS, &["deployments", "statefulsets"]).only_if("they stood before"),

@@ -5,7 +5,7 @@ use super::common::{
     NGINX_ERROR_LOG, NGINX_PING, SNMPD, SOCKET_FACTORY_MGMT, SOCKET_FACTORY_SIG, SUPERVISORD_LOG, access_log, cpp_log,
     log, member, member_in, python_log, served, tcp, udp,
 };
-use super::paths::CASSANDRA_SETTINGS;
+use super::paths::{CASSANDRA_DATA, CASSANDRA_SETTINGS};
 use super::{
     AskedBy, Asks, Clustering, Component, Data, Entry, FromJoining, HealthQuestion, Lifetime, LogGrammar, PreStop,
     ProgramHealth, Role, Rule, Scaling, Source, Store,
@@ -254,7 +254,7 @@ pub(super) const CASSANDRA: Entry = Entry {
         replication_factor: 2,
         from_joining: Some(FromJoining {
             file: CASSANDRA_SETTINGS,
-            data: "/var/lib/cassandra",
+            data: CASSANDRA_DATA,
             source: Source(CASSANDRA_PLUGIN),
         }),
         source: Source(CASSANDRA_PLUGIN),

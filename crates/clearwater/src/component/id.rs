@@ -62,6 +62,16 @@ impl Component {
         matches!(self, Self::Etcd | Self::Astaire | Self::Memcached | Self::Cassandra | Self::Chronos)
     }
 
+    /// Whether the component of a release can keep what it holds on a volume. The images of 2016 empty Cassandra's data
+    /// each time that a member joins (clearwater-etcd-plugins `plugins/cassandra_plugin.py` of July 2016).
+    pub const fn keeps_on_volume(self, release: Release) -> bool {
+        match self {
+            Self::Etcd | Self::Ellis => true,
+            Self::Cassandra => matches!(release, Release::Hunter),
+            _ => false,
+        }
+    }
+
     /// Whether the component takes and sends SIP messages.
     pub const fn speaks_sip(self) -> bool {
         matches!(self, Self::Sprout | Self::Bono)

@@ -14,6 +14,22 @@ pub(crate) const USER_SETTINGS: &str = "/etc/clearwater/user_settings";
 /// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
 pub const SETTINGS_FILES: [&str; 3] = ["/etc/clearwater/shared_config", "/etc/clearwater/local_config", USER_SETTINGS];
 
+/// What Cassandra is configured by. What the cluster manager keeps here of a member: that it has joined, or is about to
+/// (clearwater-etcd-plugins `clearwater_cassandra/cassandra_plugin.py`).
+pub(crate) const CASSANDRA_FOLDER: &str = "/etc/cassandra";
+
+/// The files in [`CASSANDRA_FOLDER`] that are a member's and not its image's. Without both of the last two a member that
+/// joins is taken for a new one, and its data are removed (same file, `write_new_cassandra_config`).
+pub(crate) const OF_CASSANDRA_MEMBER: [&str; 4] =
+    ["cassandra.yaml", "cassandra-rackdc.properties", "cassandra_bootstrap_in_progress", "cassandra_bootstrapped"];
+
+/// Where Cassandra keeps its rows and its log (clearwater-cassandra `cassandra.yaml.template`).
+pub(crate) const CASSANDRA_DATA: &str = "/var/lib/cassandra";
+
+/// Where Ellis' MySQL keeps its tables. The image brings them along, with Ellis' own, which are made when it is built, and
+/// with its user, who is `root` and has no password (ellis `debian/ellis.postinst`, `src/metaswitch/ellis/settings.py`).
+pub(crate) const MYSQL_DATA: &str = "/var/lib/mysql";
+
 /// Cassandra's own settings, which the cluster manager writes when a member joins.
 pub const CASSANDRA_SETTINGS: &str = "/etc/cassandra/cassandra.yaml";
 

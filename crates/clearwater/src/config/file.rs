@@ -99,9 +99,9 @@ pub struct DeploymentFile {
     /// How containers are started.
     #[serde(default, skip_serializing_if = "Start::is_default")]
     pub start: Start,
-    /// Where etcd keeps its data.
-    #[serde(default, skip_serializing_if = "EtcdStorage::is_default")]
-    pub etcd_storage: EtcdStorage,
+    /// Where etcd keeps its data: the earlier name of `components.etcd.storage`, which says the same.
+    #[serde(default, skip_serializing_if = "Storage::is_default")]
+    pub etcd_storage: Storage,
     /// What containers may do, where `components.COMPONENT.securityContext` says nothing: `default`, `hardened`, or
     /// Kubernetes' own mapping.
     #[serde(default, skip_serializing_if = "SecurityContext::is_default")]
@@ -132,6 +132,13 @@ impl DeploymentFile {
     pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
         yaml::write_one(self)
     }
+
+    /// What is said of where a component keeps its data.
+    pub fn storage(&self, component: Component) -> Storage {
+        let own = self.components.get(&component).map(|o| &o.storage).filter(|s| !s.is_default());
+        let earlier = (component == Component::Etcd).then_some(&self.etcd_storage);
+        own.or(earlier).cloned().unwrap_or_default()
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -148,7 +155,7 @@ macro_rules! is_default {
         }
     )*};
 }
-is_default!(Images, Bono, Ellis, ServiceKind, Dns, KeyPolicy, Tailer, Start, EtcdStorage);
+is_default!(Images, Bono, Ellis, ServiceKind, Dns, KeyPolicy, Tailer, Start, Storage);
 
 /// Where images come from: `REGISTRY/PREFIXcomponent:TAG`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -417,6 +424,9 @@ pub struct ComponentOverrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 5)))]
     pub log_level: Option<u8>,
+    /// Where it keeps what it holds, for etcd, cassandra (subscribers and their settings) and ellis (accounts).
+    #[serde(default, skip_serializing_if = "Storage::is_default")]
+    pub storage: Storage,
     /// What the component's containers may do, in place of the file's `securityContext`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
@@ -547,18 +557,21 @@ impl Default for Start {
     }
 }
 
-/// Where etcd keeps its data.
+/// Where a component keeps what it holds: on a volume that outlives its pod, or in the pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EtcdStorage {
-    /// Whether a PersistentVolumeClaim is made. Default: where the cluster has a default StorageClass; offline: no.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+pub struct Storage {
+    /// Whether there is a volume. `None` is `auto`, which is a volume where the cluster has a default StorageClass, or
+    /// one is named; offline: none. What stands already is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "mapping::truth_or_auto")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::persistent"))]
     pub persistent: Option<bool>,
     /// The StorageClass. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
-    /// The size, as a Kubernetes quantity. Default: 1Gi.
+    /// The size of each pod's volume, as a Kubernetes quantity. Default: 1Gi, Cassandra's 10Gi: its log alone may take 1 GB
+    /// for each processor of the node, up to 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! The mappings of the deployment file whose keys are not known beforehand: what they may hold, and how they are read.
+//! Values of the deployment file that take more than one type, and mappings whose keys are not known beforehand: what
+//! they may hold, and how they are read.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,31 @@ pub(super) fn scalars(_: &mut SchemaGenerator) -> Schema {
 #[cfg(feature = "schema")]
 pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } })
+}
+
+const AUTO: &str = "auto";
+
+/// A truth value, or `auto`.
+#[cfg(feature = "schema")]
+pub(super) fn persistent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "oneOf": [
+            { "const": AUTO, "type": "string",
+              "description": "A volume where the cluster has a default StorageClass, or one is named; offline: none. What \
+                              stands already is left as it is." },
+            { "type": "boolean" },
+        ]
+    })
+}
+
+/// Reads a truth value, or `auto`, which is none.
+pub(super) fn truth_or_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::Bool(value) => Ok(Some(value)),
+        Value::String(s) if s == AUTO => Ok(None),
+        other => Err(serde::de::Error::custom(format_args!("wants auto, true or false, found {other}"))),
+    }
 }
 
 /// Reads a mapping whose values are text, numbers or truth values as text.

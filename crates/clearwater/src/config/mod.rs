@@ -36,8 +36,8 @@ pub use exposure::PortRange;
 pub(crate) use exposure::{bono_node_port, listed_ports};
 pub use file::{
     ApiVersion, Bono, BonoExposure, BonoService, ComponentOverrides, DeploymentFile, Dns, DnsBackend, Ellis,
-    EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, IpFamily, KeyPolicy, PullPolicy, Resources, SecretKey,
-    ServiceKind, Start, Tailer, Toleration,
+    EllisExposure, Email, Hss, Images, Ingress, IpFamily, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
+    Start, Storage, Tailer, Toleration,
 };
 pub use host_setting::HostSetting;
 pub use level::LevelFile;

@@ -267,8 +267,13 @@ impl FileReader {
         {
             return self.typed(mapping, item, path);
         }
+        let truth = real.iter().find(|s| s.get("type") == Some(&json!("boolean")));
+        if let (Content::Bool(_), Some(truth)) = (&item.what, truth) {
+            return self.typed(truth, item, path);
+        }
         let known: Vec<&str> = real.iter().filter_map(|s| s.get("const")?.as_str()).collect();
         let mut forms: Vec<String> = known.iter().map(|k| (*k).to_owned()).collect();
+        forms.extend(truth.iter().flat_map(|_| ["true".to_owned(), "false".to_owned()]));
         for mapping in real.iter().filter(|s| structured(s)) {
             let keys: Vec<String> = properties(mapping).map(|(k, _)| format!("{k}: …")).collect();
             forms.push(format!("{{{}}}", keys.join(", ")));

@@ -1,13 +1,7 @@
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, EnvVar, HostAlias, PersistentVolumeClaim, PersistentVolumeClaimSpec, Volume, VolumeMount,
-    VolumeResourceRequirements,
-};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, EnvVar, HostAlias, Volume, VolumeMount};
 
 use super::extras::Extras;
+use super::storage::{DATA, persistent};
 use super::{Deployment, Inputs};
 use crate::component::{Component, Release, port};
 use crate::config::IpFamily;
@@ -21,18 +15,11 @@ const LEGACY: u16 = port(Component::Etcd, "etcd-legacy");
 const ANY: &str = "[::]";
 const ANY_IPV4: &str = "0.0.0.0";
 
-const DATA: &str = "data";
 const DATA_PATH: &str = "/var/lib/etcd";
-
-/// Whether etcd's data outlives its pod.
-pub(super) fn persistent(d: &Deployment, inputs: &Inputs) -> bool {
-    let storage = &d.file().etcd_storage;
-    storage.persistent.unwrap_or(storage.storage_class.is_some() || inputs.default_storage_class == Some(true))
-}
 
 pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Extras {
     let host = d.names().host(Component::Etcd);
-    let volumes = if persistent(d, inputs) {
+    let volumes = if persistent(d, inputs, Component::Etcd) {
         Vec::new()
     } else {
         let source = EmptyDirVolumeSource::default();
@@ -71,24 +58,4 @@ fn args(host: &str, any: &str) -> Vec<String> {
         format!("--initial-cluster={MEMBER}={peer}"),
         "--initial-cluster-state=new".to_owned(),
     ]
-}
-
-/// The claim that etcd's data is put on, where it outlives the pod.
-pub(super) fn claims(d: &Deployment, inputs: &Inputs) -> Option<Vec<PersistentVolumeClaim>> {
-    if !persistent(d, inputs) {
-        return None;
-    }
-    let storage = &d.file().etcd_storage;
-    let size = Quantity(storage.size.clone().unwrap_or_else(|| "1Gi".to_owned()));
-    let spec = PersistentVolumeClaimSpec {
-        access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-        storage_class_name: storage.storage_class.clone(),
-        resources: Some(VolumeResourceRequirements {
-            requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
-            ..VolumeResourceRequirements::default()
-        }),
-        ..PersistentVolumeClaimSpec::default()
-    };
-    let metadata = ObjectMeta { name: Some(DATA.to_owned()), ..ObjectMeta::default() };
-    Some(vec![PersistentVolumeClaim { metadata, spec: Some(spec), ..PersistentVolumeClaim::default() }])
 }

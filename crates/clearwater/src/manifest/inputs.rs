@@ -20,6 +20,9 @@ pub struct Inputs {
     pub bono_addresses: Vec<IpAddr>,
     /// Whether the cluster has a default StorageClass; `None` where it was not asked.
     pub default_storage_class: Option<bool>,
+    /// Of components that stand and could keep what they hold on a volume: whether they do. Where the file leaves it open
+    /// it stays so, because a StatefulSet's claims cannot be changed any more, and a new pod of Ellis would lose what the old one holds.
+    pub volumes: BTreeMap<Component, bool>,
     /// The counts of workloads that stand already, by workload name. Where a workload has one it is rendered with it,
     /// not with the file's.
     pub live_replicas: BTreeMap<String, u32>,

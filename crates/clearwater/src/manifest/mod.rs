@@ -82,6 +82,7 @@ mod render;
 mod security;
 mod service;
 mod shared;
+mod storage;
 mod workload;
 
 pub use crate::labels::{COMPONENT_LABEL, MANAGED_BY_LABEL, PART_OF_LABEL, SERVICE_LABEL};
@@ -98,6 +99,7 @@ pub use pod::CONFIG_HASH_ANNOTATION;
 pub use pod_security::{ENFORCE_LABEL, PodSecurity, namespace};
 pub use render::{render, services};
 pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
+pub use storage::{ELLIS_CLAIM, STORAGE, persistent};
 
 pub use crate::config::PortRange;
 pub use crate::config::shared::KEYS_SECRET;

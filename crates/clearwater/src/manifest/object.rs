@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, PodTemplateSpec, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodSpec, PodTemplateSpec, Secret, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -74,6 +74,8 @@ pub enum Object {
     Secret(Box<Secret>),
     /// v1 Service.
     Service(Box<Service>),
+    /// v1 PersistentVolumeClaim.
+    PersistentVolumeClaim(Box<PersistentVolumeClaim>),
     /// apps/v1 Deployment.
     Deployment(Box<DeploymentObject>),
     /// apps/v1 StatefulSet.
@@ -92,6 +94,7 @@ macro_rules! each {
             Object::ConfigMap($o) => $then,
             Object::Secret($o) => $then,
             Object::Service($o) => $then,
+            Object::PersistentVolumeClaim($o) => $then,
             Object::Deployment($o) => $then,
             Object::StatefulSet($o) => $then,
             Object::PodDisruptionBudget($o) => $then,
@@ -114,6 +117,7 @@ from!(
     ConfigMap(ConfigMap),
     Secret(Secret),
     Service(Service),
+    PersistentVolumeClaim(PersistentVolumeClaim),
     Deployment(DeploymentObject),
     StatefulSet(StatefulSet),
     PodDisruptionBudget(PodDisruptionBudget),

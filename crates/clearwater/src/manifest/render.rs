@@ -4,7 +4,7 @@ use super::object::Manifest;
 use super::pod::template;
 use super::policy::Policies;
 use super::workload::{WorkloadRef, budget, workload, workloads};
-use super::{Deployment, Inputs, Item, ManifestError, Note, Object, bono, ellis, etcd, hold, service, shared};
+use super::{Deployment, Inputs, Item, ManifestError, Note, Object, bono, ellis, etcd, hold, service, shared, storage};
 use crate::component::{Component, Entry, Release};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, environment};
 use crate::config::{DnsBackend, KeyPolicy};
@@ -19,6 +19,7 @@ pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError
     let mut notes = Vec::new();
     let mut items = shared::items(d, inputs, &environment);
     items.extend(hold::item(d));
+    items.extend(storage::items(d, inputs));
     if d.file().keys == KeyPolicy::Random && inputs.keys.is_none() {
         notes.push(Note {
             about: format!("Secret/{KEYS_SECRET}"),
@@ -95,12 +96,15 @@ fn component_workloads(
     notes: &mut Vec<Note>,
 ) -> Result<Vec<Item>, ManifestError> {
     let mut items = Vec::new();
+    notes.extend(storage::note(d, inputs, entry.component));
+    items.extend(storage::claim(d, inputs, entry.component));
     for reference in workloads(d, entry.component) {
         let replicas = reference.replicas(d, inputs);
-        let mut extras = extras(d, inputs, &reference, replicas.count(), &mut items, notes)?;
+        let mut extras = extras(d, inputs, &reference, replicas.count(), &mut items)?;
         extras.name_server = inputs.chronos_name_server.filter(|_| entry.component == Component::Chronos);
-        let claims = if entry.component == Component::Etcd { etcd::claims(d, inputs) } else { None };
-        items.push(workload(d, &reference, replicas, template(d, entry, environment, extras)?, claims));
+        let extras = storage::kept(d, inputs, entry.component, extras);
+        let claims = storage::claims(d, inputs, entry.component);
+        items.push(workload(d, inputs, &reference, replicas, template(d, entry, environment, extras)?, claims));
         items.extend(budget(d, &reference, replicas));
     }
     Ok(items)
@@ -112,20 +116,9 @@ fn extras(
     workload: &WorkloadRef,
     replicas: u32,
     items: &mut Vec<Item>,
-    notes: &mut Vec<Note>,
 ) -> Result<Extras, ManifestError> {
     Ok(match workload.component {
-        Component::Etcd => {
-            if !etcd::persistent(d, inputs) {
-                notes.push(Note {
-                    about: "StatefulSet/etcd".to_owned(),
-                    text: "its data is gone with its pod, and then the stores must be recreated with it: set \
-                           etcdStorage.persistent to keep it on a volume"
-                        .to_owned(),
-                });
-            }
-            etcd::extras(d, inputs)
-        }
+        Component::Etcd => etcd::extras(d, inputs),
         Component::Bono => {
             bono::check_addresses(d, inputs, replicas)?;
             let (extras, config_map) = bono::extras(d, inputs);

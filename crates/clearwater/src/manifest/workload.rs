@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta::{label_selector, metadata, selector};
+use super::storage::persistent;
 use super::{Deployment, Inputs, Item, ItemOwner, Object, Replicas, bono, service};
 use crate::component::{Component, Release};
 use crate::config::{BonoExposure, DnsBackend};
@@ -81,6 +82,7 @@ fn names_pods(d: &Deployment) -> bool {
 
 pub(super) fn workload(
     d: &Deployment,
+    inputs: &Inputs,
     workload: &WorkloadRef,
     replicas: Replicas,
     template: PodTemplateSpec,
@@ -98,7 +100,7 @@ pub(super) fn workload(
                 replicas: count,
                 selector,
                 template,
-                strategy: strategy(d, component),
+                strategy: strategy(d, inputs, component),
                 ..DeploymentSpec::default()
             }
             .into(),
@@ -135,10 +137,10 @@ pub(super) fn workload(
     Item { replicas: Some(replicas), ..Item::applied(component, object) }
 }
 
-/// A pod that holds ports of its node must go before the next one finds them free.
-fn strategy(d: &Deployment, component: Component) -> Option<DeploymentStrategy> {
+/// A pod that holds ports of its node, or a volume, must go before the next one finds them free.
+fn strategy(d: &Deployment, inputs: &Inputs, component: Component) -> Option<DeploymentStrategy> {
     let holds_node = component == Component::Bono && d.file().bono.exposure == BonoExposure::HostPort;
-    holds_node.then(|| DeploymentStrategy {
+    (holds_node || persistent(d, inputs, component)).then(|| DeploymentStrategy {
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateDeployment {
             max_surge: Some(IntOrString::Int(0)),

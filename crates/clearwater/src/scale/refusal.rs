@@ -254,7 +254,9 @@ pub enum Unsound {
 
 fn one_member(component: Component) -> &'static str {
     match component {
-        Component::Etcd => "one etcd whose data outlives its pod (etcdStorage.persistent: true in the deployment file)",
+        Component::Etcd => {
+            "one etcd whose data outlives its pod (components.etcd.storage.persistent: true in the deployment file)"
+        }
         Component::Ellis => {
             "one Ellis for people; subscribers in bulk through the provisioning interface, which scales freely"
         }

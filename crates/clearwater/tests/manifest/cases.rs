@@ -98,6 +98,12 @@ pub(crate) const VARIANTS: &[Case] = &[
         "ellis: {exposure: ingress, ingress: {host: ellis.example.com, className: nginx, tlsSecret: ellis-tls}}\n",
     ),
     case("hunter-etcd-persistent", "etcdStorage: {persistent: true, storageClass: fast, size: 2Gi}\n"),
+    case(
+        "hunter-volumes",
+        "components:\n\
+         \x20 cassandra: {replicas: 3, storage: {persistent: true, size: 20Gi}}\n\
+         \x20 ellis: {storage: {storageClass: fast}}\n",
+    ),
     Case { name: "hunter-default-storage-class", file: "", inputs: default_storage_class },
     Case { name: "hunter-live", file: "components: {cassandra: {replicas: 2}}\n", inputs: live },
     case("hunter-tailer", "tailer: sidecar\n"),

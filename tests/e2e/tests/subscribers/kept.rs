@@ -10,7 +10,7 @@ use clearwater_e2e::{Limited, Plugin, Ran, cluster};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::{Value, json};
 
-use super::{NAMES, PATIENCE, file};
+use super::{NAMES, PATIENCE, file_with};
 
 /// How many lines the first account has.
 const LINES: usize = 40;
@@ -114,9 +114,15 @@ impl Kept<'_> {
 
     fn up(&self) -> Result<()> {
         let only = NAMES.join(",");
-        self.plugin.run_within(PATIENCE, &["up", "--yes", "--only", &only, "-f", &file("kept")?])?.expect(0)?;
+        self.plugin.run_within(PATIENCE, &["up", "--yes", "--only", &only, "-f", &in_pods()?])?.expect(0)?;
         Ok(())
     }
+}
+
+/// All is in the pods, and dies with them.
+fn in_pods() -> Result<String> {
+    let keeps = |name: &str| matches!(name, "cassandra" | "ellis");
+    file_with("kept", |name| if keeps(name) { ", storage: {persistent: false}".to_owned() } else { String::new() })
 }
 
 /// The hashes of what is of subscribers.

@@ -1,6 +1,7 @@
 //! `subscriber`, `ellis`, `backup` and `restore` as a user types them, on the real cluster.
 
 mod kept;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -22,8 +23,14 @@ const NAMES: [&str; 5] = ["etcd", "cassandra", "homestead-prov", "homer", "ellis
 
 /// The deployment file, by a name that no other test of this program writes.
 fn file(name: &str) -> Result<String> {
+    file_with(name, |_| String::new())
+}
+
+/// The same, with more of each component.
+fn file_with(name: &str, more: impl Fn(&str) -> String) -> Result<String> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
-    let small = NAMES.map(|name| format!("  {name}: {{resources: {{requests: {{cpu: 20m, memory: 32Mi}}}}}}\n"));
+    let small =
+        NAMES.map(|name| format!("  {name}: {{resources: {{requests: {{cpu: 20m, memory: 32Mi}}}}{}}}\n", more(name)));
     std::fs::write(&path, format!("{FILE}{}", small.concat()))?;
     Ok(path.to_string_lossy().into_owned())
 }

@@ -14,7 +14,8 @@ use crate::{PATIENCE, file, kinds, pods};
 const SOON: Duration = Duration::from_secs(60);
 
 fn up(plugin: &Plugin, only: &str, more: &[&str]) -> Result<Ran> {
-    let mut args = vec!["up", "--yes", "--only", only, "--set", "keys=upstream"];
+    let in_pods = "components.cassandra.storage.persistent=false";
+    let mut args = vec!["up", "--yes", "--only", only, "--set", "keys=upstream", "--set", in_pods];
     args.extend(more);
     Ok(plugin.follow(&args)?.finish(PATIENCE)?.0)
 }

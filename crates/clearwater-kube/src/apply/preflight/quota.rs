@@ -66,6 +66,12 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>, standing: &BTree
                 claim_demand(claim, f64::from(u32::try_from(made).unwrap_or(u32::MAX)), &mut sum);
             }
         }
+        if let Object::PersistentVolumeClaim(claim) = object {
+            if one.operation == Operation::Create {
+                claim_demand(claim, 1.0, &mut sum);
+            }
+            continue;
+        }
         if one.operation == Operation::Create
             && let Some(kind) = ObjectKind::of(object)
         {
@@ -127,7 +133,7 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
 /// What makes room for a thing that a quota counts.
 fn fix(name: &str) -> Remedy {
     let less = if name.ends_with("requests.storage") {
-        "etcdStorage.size"
+        "components.NAME.storage.size"
     } else if name.starts_with("requests.") || name.starts_with("limits.") || matches!(name, "cpu" | "memory") {
         "components.NAME.resources"
     } else if matches!(name, "pods" | "count/pods") {
@@ -261,7 +267,7 @@ mod tests {
             ("count/pods", "lower components.NAME.replicas"),
             ("requests.memory", "lower components.NAME.resources"),
             ("cpu", "lower components.NAME.resources"),
-            ("fast.storageclass.storage.k8s.io/requests.storage", "lower etcdStorage.size"),
+            ("fast.storageclass.storage.k8s.io/requests.storage", "lower components.NAME.storage.size"),
         ] {
             let said = fix(name).to_string();
             assert!(said.starts_with("raise the quota; or ") && said.contains(words), "{name}: {said}");

@@ -286,7 +286,7 @@ fn a_volume_that_nobody_makes() {
         Some("waits for ebs.csi.aws.com to make the volume of data-etcd-0: is its driver installed?")
     );
     let failure = rollout(&[&waits], 121).0.unwrap();
-    assert!(failure.fix.to_string().contains("etcdStorage.persistent: false"), "{failure:?}");
+    assert!(failure.fix.to_string().contains("components.etcd.storage.persistent: false"), "{failure:?}");
     assert!(failure.causes[0].contains("ebs.csi.aws.com"), "{failure:?}");
     // A driver that has begun is there, however long it takes.
     let begun = claim("Provisioning", "External provisioner is provisioning volume for claim \"ims/data-etcd-0\"", 5);

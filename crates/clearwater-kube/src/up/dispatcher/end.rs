@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use super::Dispatcher;
 use super::open::NamesGate;
 use super::unit::{Phase, Stated, Unit};
+use crate::observe::volumes::{self, KEEPERS, Keeper, Kept};
 use crate::pod::object::pod_name;
 use crate::run::{GRACE, cancelled_as, evidence, millis};
 
@@ -132,6 +133,19 @@ impl Dispatcher {
         path
     }
 
+    /// What people have put there and a pod would take along when it goes.
+    async fn tell_what_dies(&mut self) {
+        let served = |k: &&Keeper| self.units.iter().any(|u| u.part.subject.entry.component == k.component);
+        let kept = KEEPERS.iter().filter(served).filter_map(|k| volumes::of(&self.seen.snapshot, k));
+        let dies: Vec<String> = kept.filter(Kept::is_in_pods).map(|k| k.to_string()).collect();
+        if !dies.is_empty() {
+            let remedy =
+                "name a StorageClass in components.COMPONENT.storage of the deployment file before the first start";
+            let text = Advice::new(dies.join("; "), remedy);
+            self.emitter.emit(EventKind::Notice { text }).await;
+        }
+    }
+
     pub(super) async fn end(mut self, outcome: Outcome) {
         if let Some(names) = &mut self.names
             && let Some(early) = names.early.take()
@@ -173,6 +187,9 @@ impl Dispatcher {
         let all = self.units.len();
         let serve = serving(stats.serving, all);
         let took = seconds(self.emitter.began().elapsed());
+        if matches!(outcome, Outcome::NothingToDo | Outcome::Done | Outcome::ChangesPending) {
+            self.tell_what_dies().await;
+        }
         let summary: Advice = match outcome {
             Outcome::NothingToDo => format!("nothing to change: {serve} ({took})").into(),
             Outcome::Done | Outcome::ChangesPending => {

@@ -26,7 +26,7 @@ use crate::judge::{self, Stuck};
 use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{MembersSeen, members};
 use crate::pod::Script;
-use crate::pod::object::{addresses, pod_name, running_since};
+use crate::pod::object::{addresses, claims, pod_name, running_since};
 use crate::run::{Consent, GRACE, unless_cancelled};
 
 /// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
@@ -178,6 +178,7 @@ fn unsticking(entry: &Entry, stuck: &Stuck) -> Repair {
     let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
     let data = data.join(", ");
     let (cost, about) = match (stuck.others, stuck.holds_data) {
+        _ if stuck.on_volume => (Cost::Nothing, format!("{data} are on its volume, which the new pod gets")),
         (0, true) => (Cost::Data, format!("it is the only member, and its pod holds {data}, which would be lost")),
         (0, false) => (
             Cost::Nothing,
@@ -196,10 +197,7 @@ fn unsticking(entry: &Entry, stuck: &Stuck) -> Repair {
 
 /// What would be lost by replacing the members of a store one by one; `None` where nothing would.
 fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
-    let claims = pods.iter().all(|p| {
-        let volumes = p.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-        volumes.into_iter().any(|v| v.persistent_volume_claim.is_some())
-    });
+    let claims = pods.iter().all(|p| claims(p).next().is_some());
     loss(entry, pods.len(), claims)
 }
 
@@ -207,7 +205,7 @@ fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
 fn loss(entry: &Entry, members: usize, claims: bool) -> Option<String> {
     let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
     let why = match entry.component {
-        Component::Etcd if claims => return None,
+        Component::Etcd | Component::Cassandra if claims => return None,
         Component::Cassandra => "a member that goes stays in the ring, and the new one cannot join".to_owned(),
         _ if entry.pre_stop.is_some() && members >= 2 => return None,
         _ => format!("there is no second member that holds {}", data.join(", ")),

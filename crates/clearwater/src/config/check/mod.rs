@@ -8,6 +8,7 @@ mod images;
 mod names;
 mod security;
 mod settings;
+mod storage;
 
 use super::problem::{KeyPath, Problem, ProblemKind, quoted};
 use super::{Deployment, DeploymentFile};
@@ -27,6 +28,7 @@ pub(super) fn file(file: &DeploymentFile) -> Vec<Fault> {
     components::check(&mut check);
     security::check(&mut check);
     settings::check(&mut check);
+    storage::check(&mut check);
     check.found
 }
 

@@ -1,4 +1,4 @@
-//! shared_config, mail, keys and storage.
+//! shared_config, mail and keys.
 
 use std::collections::BTreeMap;
 
@@ -25,30 +25,6 @@ pub(super) fn check(check: &mut Check<'_>) {
             "the sign-up key and Ellis' keys are upstream's public ones: whoever reaches Ellis can create accounts; \
              leave this out where that matters",
         );
-    }
-    let storage = &check.file.etcd_storage;
-    if storage.persistent == Some(false) {
-        for (key, given) in [("storageClass", storage.storage_class.is_some()), ("size", storage.size.is_some())] {
-            if given {
-                check.refuse(
-                    &[path("etcdStorage").key(key), path("etcdStorage.persistent")],
-                    "not used with `persistent: false`: remove it, or remove that",
-                );
-            }
-        }
-    }
-    if let Some(class) = &storage.storage_class {
-        check.form(&path("etcdStorage.storageClass"), class, form::object_name);
-    }
-    if let Some(size) = &storage.size {
-        let why = match form::quantity(size) {
-            Ok(amount) if amount > 0.0 => None,
-            Ok(_) => Some("holds nothing, and the API server refuses such a claim: write one like 1Gi".to_owned()),
-            Err(why) => Some(why),
-        };
-        if let Some(why) = why {
-            check.wrong(&path("etcdStorage.size"), format!("{} {why}", quoted(size)));
-        }
     }
 }
 

@@ -2,7 +2,12 @@ use super::*;
 use clearwater::component::{CASSANDRA_SETTINGS, Release, entry};
 
 fn stuck(others: usize, holds_data: bool) -> Repair {
+    stuck_on(false, others, holds_data)
+}
+
+fn stuck_on(on_volume: bool, others: usize, holds_data: bool) -> Repair {
     let stuck = Stuck {
+        on_volume,
         uid: "u".into(),
         pod: "cassandra-0".into(),
         address: "10.0.0.7".parse().unwrap(),
@@ -21,6 +26,8 @@ fn only_the_last_copy_costs_data() {
     assert!(alone.because.contains("subscribers") && alone.because.contains("would be lost"), "{alone:?}");
     assert_eq!(stuck(0, false).cost, Cost::Nothing);
     assert!(stuck(0, false).because.contains("went with the container"), "{:?}", stuck(0, false));
+    assert_eq!(stuck_on(true, 0, true).cost, Cost::Nothing);
+    assert!(stuck_on(true, 0, true).because.contains("on its volume"));
     assert_eq!(stuck(2, true).cost, Cost::Nothing);
     assert!(stuck(2, true).because.contains("10.0.0.7"));
 }
