@@ -91,7 +91,13 @@ fn leftovers(facts: &Facts) -> Vec<CheckLine> {
         let Some(component) = component_by(&claim.metadata).filter(|c| !standing.contains(c)) else { continue };
         let name = format!("persistentvolumeclaim/{}", claim.name_any());
         let detail = format!("data of {component}, which does not stand: the next one begins with them");
-        said.wrong(CheckStatus::Warning, &name, detail, format!("kubectl delete {name}, where they are not wanted"));
+        let of = claim.namespace().map_or_else(String::new, |namespace| format!(" -n {namespace}"));
+        said.wrong(
+            CheckStatus::Warning,
+            &name,
+            detail,
+            format!("kubectl delete {name}{of}, where they are not wanted"),
+        );
     }
     said.lines("there is nothing")
 }
