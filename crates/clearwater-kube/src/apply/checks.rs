@@ -1,8 +1,9 @@
 //! Lines of the checks that are made before the first write.
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::remedy::Remedy;
+use clearwater::remedy::{Remedied, Remedy};
 
+use super::ApplyError;
 use crate::cluster::say;
 
 /// A line without a fix.
@@ -32,4 +33,15 @@ pub(crate) fn heed(lines: &mut [CheckLine], skipped: &[CheckId]) {
 pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<Remedy>) -> CheckLine {
     line.fix = Some(fix.into());
     line
+}
+
+/// What is said of an object that the API server would not take.
+pub(crate) fn refused(error: &ApplyError) -> CheckLine {
+    CheckLine {
+        id: CheckId::Objects,
+        title: "objects as the API server takes them".to_owned(),
+        status: CheckStatus::Failed,
+        detail: error.to_string(),
+        fix: error.remedy(),
+    }
 }

@@ -19,14 +19,14 @@ use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
+use clearwater::manifest::{self, Item, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
 use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::prepare::{ApplyPlan, LiveState, Scope};
-use crate::apply::checks::{heed, line, unseen, with_fix};
+use crate::apply::checks::{self, heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, list_all, minor_of};
 use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
@@ -145,6 +145,20 @@ async fn on_nodes(cluster: &Cluster, work: &ApplyPlan) -> (Vec<CheckLine>, BTree
     lines.extend(images::line(work, &lacking, nodes));
     lines.extend(balancer::check(cluster, work, nodes).await);
     (lines, lacking)
+}
+
+/// What there is to say of the objects of a plan that was made before their namespace stood, which could not be shown to the API
+/// server then. An error is one that says nothing of them.
+pub(crate) async fn objects(cluster: &Cluster, work: &ApplyPlan, force: bool) -> Result<Vec<CheckLine>, ApplyError> {
+    let items: Vec<Item> = work.all().map(|planned| planned.item.clone()).collect();
+    let mut lines = Vec::new();
+    for error in super::plan(cluster, &items, true, force).await.into_iter().filter_map(Result::err) {
+        if error.is_unseen() {
+            return Err(error);
+        }
+        lines.push(checks::refused(&error));
+    }
+    Ok(lines)
 }
 
 fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
@@ -293,6 +307,20 @@ mod tests {
             let found = foreign_workloads(&scope, &LiveState { deployments, ..LiveState::default() });
             assert_eq!(found.contains("deployment/sprout"), foreign, "{found:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_planned_for_a_new_namespace_is_shown_to_the_api_server_in_it() {
+        let deployment = clearwater::config::DeploymentFile::default().deploy("ims").unwrap();
+        let manifest = manifest::render(&deployment, &manifest::Inputs::default()).unwrap();
+        let planned = manifest.items().iter().cloned();
+        let planned = planned.map(|item| crate::apply::Planned::new(item, None, Operation::Create));
+        let work = ApplyPlan { shared: planned.collect(), ..ApplyPlan::default() };
+        let cluster = crate::fake_api::refusing(422, "Invalid");
+        let lines = objects(&cluster, &work, false).await.unwrap();
+        assert!(lines.len() > 20 && lines.iter().all(|line| line.status == CheckStatus::Failed), "{lines:?}");
+        let unseen = objects(&crate::fake_api::refusing(503, "ServiceUnavailable"), &work, false).await;
+        assert!(unseen.is_err_and(|error| error.is_unseen()));
     }
 
     #[tokio::test]

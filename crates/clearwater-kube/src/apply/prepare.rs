@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy};
-use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
+use clearwater::event::{Change, CheckLine, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
     self, Balance, HOLD, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL,
     ServicesFirst, WorkloadKind, balance, held, held_by, provisional, services_first, workloads,
@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use crate::apply::keys::random_keys;
 use crate::apply::name_servers::NameServers;
-use crate::apply::{self, ApplyError, Planned};
+use crate::apply::{self, ApplyError, Planned, checks};
 use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all, visible};
 use crate::observe::{Subject, Workload};
 use crate::rights::grant;
@@ -413,13 +413,7 @@ impl ApplyPlan {
                     ItemOwner::Component(c) => work.of.entry(c).or_default().push(planned),
                 },
                 Err(error) if error.is_unseen() => return Err(PrepareError::Unseen(error)),
-                Err(error) => lines.push(CheckLine {
-                    id: CheckId::Objects,
-                    title: "objects as the API server takes them".to_owned(),
-                    status: CheckStatus::Failed,
-                    detail: error.to_string(),
-                    fix: error.remedy(),
-                }),
+                Err(error) => lines.push(checks::refused(&error)),
             }
         }
         work.services_first = first;

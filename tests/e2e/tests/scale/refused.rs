@@ -34,7 +34,7 @@ fn what_would_not_work_is_refused_before_the_first_step() -> Result<()> {
     refused(&plugin, &["scale", "chronos", "0", y], 6, &["the last one holds all"])?;
     refused(&plugin, &["scale", "homer", "2"], 6, &["--yes"])?;
     refused(&plugin, &["scale", "homer", "9", y], 4, &["quota"])?;
-    refused(&plugin, &["scale", "sprout", "2", y], 1, &["there is no sprout in this namespace"])?;
+    refused(&plugin, &["scale", "sprout", "2", y], 1, &["there is no sprout in the namespace"])?;
     let absent = plugin.run(&["scale", "sprout", "2", y, "-o", "json"])?.expect(1)?;
     ensure!(outcome(&absent)? == "notFound", "{}", absent.out);
     refused(&plugin, &["scale", "homer", "two"], 2, &["is not a number of members"])?;

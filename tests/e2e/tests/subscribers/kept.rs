@@ -140,7 +140,7 @@ fn what_was_kept_is_put_back_into_new_pods() -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let domain = format!("{}.svc.cluster.local", namespace.name());
     let kept = Kept { plugin: &plugin, kubectl: namespace.kubectl(), folder, domain };
-    let none = plugin.run(&["backup"])?.expect(4)?;
+    let none = plugin.run(&["backup"])?.expect(1)?;
     ensure!(none.err.contains("no homestead-prov runs there"), "{}", none.err);
     kept.up()?;
 

@@ -53,7 +53,7 @@ fn lines_through_ellis_and_homestead_prov() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-subscribers")?;
     let plugin = Plugin::new(cluster, namespace.name())?;
-    let none = plugin.run(&["subscriber", "list"])?.expect(4)?;
+    let none = plugin.run(&["subscriber", "list"])?.expect(1)?;
     ensure!(none.err.contains("neither ellis nor homestead-prov runs there"), "{}", none.err);
 
     plugin

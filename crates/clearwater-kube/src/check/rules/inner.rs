@@ -254,7 +254,10 @@ fn alias(facts: &Facts) -> Vec<CheckLine> {
                 if told.insert((pod.to_owned(), name.to_owned())) {
                     let detail =
                         format!("{address} of Service {name} is not: where it stands in a Route, calls end with 483");
-                    let fix = Remedy::any(["clusterIP: None in the Service", "the address in local_alias_list"]);
+                    let fix = Remedy::any([
+                        "delete the Service and make it anew with clusterIP: None",
+                        "the address in local_alias_list",
+                    ]);
                     said.wrong(CheckStatus::Warning, &format!("{pod}, {name}"), detail, fix);
                 }
             }
@@ -349,7 +352,7 @@ fn numbers(facts: &Facts) -> Vec<CheckLine> {
             Some(line) if made(line).is_some() => {}
             Some(line) => {
                 let detail = format!("the last line of create_numbers.log is {line:?}");
-                let fix = "run create_numbers again in its pod, once its mysqld answers";
+                let fix = "once its mysqld answers, in its pod: supervisorctl start clearwater-group:initsql, which makes the numbers";
                 said.wrong(CheckStatus::Warning, pod, detail, fix);
             }
         }

@@ -85,13 +85,20 @@ fn kernel(facts: &Facts) -> Vec<CheckLine> {
 
 fn leftovers(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Leftovers, "what earlier deployments left");
-    let standing: BTreeSet<Component> =
-        facts.snapshot.stateful_sets.values().filter_map(|s| component_by(&s.metadata)).collect();
+    let (sets, deployments) = (facts.snapshot.stateful_sets.values(), facts.snapshot.deployments.values());
+    let workloads = sets.map(|s| &s.metadata).chain(deployments.map(|d| &d.metadata));
+    let standing: BTreeSet<Component> = workloads.filter_map(component_by).collect();
     for claim in facts.claims.as_deref().unwrap_or_else(|why| said.nothing(why)) {
         let Some(component) = component_by(&claim.metadata).filter(|c| !standing.contains(c)) else { continue };
         let name = format!("persistentvolumeclaim/{}", claim.name_any());
         let detail = format!("data of {component}, which does not stand: the next one begins with them");
-        said.wrong(CheckStatus::Warning, &name, detail, format!("kubectl delete {name}, where they are not wanted"));
+        let of = claim.namespace().map_or_else(String::new, |namespace| format!(" -n {namespace}"));
+        said.wrong(
+            CheckStatus::Warning,
+            &name,
+            detail,
+            format!("kubectl delete {name}{of}, where they are not wanted"),
+        );
     }
     said.lines("there is nothing")
 }

@@ -162,14 +162,16 @@ fn workloads(said: &mut Said, facts: &Facts) {
 /// The names that containers' own settings hold, of components that stand and that they connect to.
 fn configured_names(said: &mut Said, facts: &Facts) {
     let graph = Graph::clearwater(facts.release, Subscribers::BuiltIn);
-    let stands = |component: Component| facts.parts.iter().any(|part| part.component == component);
+    // A Service without a ready pod has no address: that is told of the component, and no fault of who names it.
+    let is_there =
+        |component: Component| facts.parts.iter().any(|part| part.component == component && part.judged.ready > 0);
     let connects = |from: Component, to: Component| {
         // Its functions find each other by URIs.
         from == to || graph.edges().any(|e| e.from == from.name() && e.to == to.name() && e.is_hard())
     };
     for (pod, from, inside) in facts.said(|_| true) {
         for (key, name) in &inside.missing {
-            if HostSetting::component(key).is_some_and(|to| stands(to) && connects(from, to)) {
+            if HostSetting::component(key).is_some_and(|to| is_there(to) && connects(from, to)) {
                 let detail = format!("{name}, which it names, is not found from inside of the pod");
                 let fix = "correct it in shared_config, or delete the pod: one that starts writes it anew";
                 said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, fix);

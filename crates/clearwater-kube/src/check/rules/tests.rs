@@ -425,6 +425,17 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
     }
 }
 
+/// A name without a ready pod behind it leads nowhere by right.
+#[test]
+fn a_name_of_what_has_no_ready_pod_is_no_fault_of_who_holds_it() {
+    let mut facts = health();
+    inside(&mut facts, "bono-0").missing = vec![("upstream_hostname".to_owned(), "icscf.sprout.x".to_owned())];
+    part(&mut facts, Component::Sprout).ready = 1;
+    assert!(found(&facts).contains(&(CheckId::Names, CheckStatus::Failed)));
+    part(&mut facts, Component::Sprout).ready = 0;
+    assert!(!found(&facts).contains(&(CheckId::Names, CheckStatus::Failed)));
+}
+
 /// That one pod could not be asked says nothing of another that was.
 #[test]
 fn what_is_unseen_hides_nothing_that_was_seen() {

@@ -285,7 +285,7 @@ async fn agreed(
     Err(Stop::unwritten(outcome, summary))
 }
 
-/// Makes the namespace, and asks there what could not be asked before it was: whether admission takes the pods.
+/// Makes the namespace, and asks there what could not be asked before it was: whether the objects are taken, and the pods.
 async fn made(
     cluster: &Cluster,
     options: &UpOptions,
@@ -297,8 +297,12 @@ async fn made(
     let created = preflight::create_namespace(cluster, work.pod_security).await;
     created.map_err(|error| Stop::broken(error, *writes, until))?;
     *writes += 1;
-    let asked = preflight::admission::check(cluster, Some(true), work).await;
-    let mut lines = asked.map_err(|error| Stop::broken(error, *writes, until))?;
+    let (pods, objects) = futures::join!(
+        preflight::admission::check(cluster, Some(true), work),
+        preflight::objects(cluster, work, options.force_conflicts)
+    );
+    let mut lines = objects.map_err(|error| Stop::broken(error, *writes, until))?;
+    lines.extend(pods.map_err(|error| Stop::broken(error, *writes, until))?);
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written but the namespace", emitter).await;
     told.map(drop).map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes, error: None })
