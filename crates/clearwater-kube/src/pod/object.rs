@@ -33,7 +33,12 @@ pub(crate) fn running_since(container: &ContainerStatus) -> Option<Timestamp> {
 
 /// The names of the claims that a pod mounts.
 pub(crate) fn claims(pod: &Pod) -> impl Iterator<Item = &str> {
-    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    pod.spec.iter().flat_map(claims_of)
+}
+
+/// The same of a pod that is to be.
+pub(crate) fn claims_of(spec: &PodSpec) -> impl Iterator<Item = &str> {
+    let volumes = spec.volumes.iter().flatten();
     volumes.filter_map(|v| v.persistent_volume_claim.as_ref()).map(|c| c.claim_name.as_str())
 }
 

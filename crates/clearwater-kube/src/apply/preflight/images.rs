@@ -164,8 +164,13 @@ mod tests {
         let all: BTreeSet<&str> = made(&work).flat_map(|(_, spec)| named(spec)).map(String::as_str).collect();
         let all: Vec<&str> = all.into_iter().collect();
         assert_eq!(all.len(), 11);
-        let (full, two, empty) =
-            (node("a", &all, &json!({})), node("b", &all[..2], &json!({})), node("c", &[], &json!({})));
+        let fit = |name: &str, images: &[&str]| {
+            let mut node = node(name, images, &json!({}));
+            let labels = [("kubernetes.io/arch", "amd64"), ("kubernetes.io/os", "linux")];
+            node.metadata.labels = Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+            node
+        };
+        let (full, two, empty) = (fit("a", &all), fit("b", &all[..2]), fit("c", &[]));
         for (nodes, told) in [
             (&[full.clone()][..], Some("every node names them all")),
             (from_ref(&empty), Some("11 of 11 to be brought, of sizes that no node tells")),
@@ -180,10 +185,7 @@ mod tests {
             assert_eq!(line.as_ref().map(|line| line.detail.as_str()), told);
         }
         let nothing = ApplyPlan::default();
-        assert!(
-            line(&nothing, &BTreeSet::new(), &[node("a", &[], &json!({}))]).is_none(),
-            "where no pod is to be made"
-        );
+        assert!(line(&nothing, &BTreeSet::new(), &[fit("a", &[])]).is_none(), "where no pod is to be made");
     }
 
     #[test]

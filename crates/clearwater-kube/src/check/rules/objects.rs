@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::Component;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::SERVICE_LABEL;
+use clearwater::manifest::{SERVICE_LABEL, held};
 use clearwater::quantity;
 use clearwater::remedy::{Permission, Remedy};
+use k8s_openapi::api::apps::v1::DeploymentSpec;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::ResourceExt;
 
 use super::super::facts::Facts;
 use super::Said;
 use crate::observe::snapshot::{Kind, component_by};
-use crate::pod::object::{claims, containers, own_container};
+use crate::pod::object::{claims, claims_of, containers, own_container};
 
 /// memcached keeps 512 MB, and needs some for itself (clearwater-docker `astaire/memcached.supervisord.conf`).
 const CACHE: f64 = 700.0 * 1024.0 * 1024.0;
@@ -85,11 +86,17 @@ fn kernel(facts: &Facts) -> Vec<CheckLine> {
 
 fn leftovers(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Leftovers, "what earlier deployments left");
-    let (sets, deployments) = (facts.snapshot.stateful_sets.values(), facts.snapshot.deployments.values());
-    let workloads = sets.map(|s| &s.metadata).chain(deployments.map(|d| &d.metadata));
-    let standing: BTreeSet<Component> = workloads.filter_map(component_by).collect();
+    let standing: BTreeSet<Component> =
+        facts.snapshot.stateful_sets.values().filter_map(|s| component_by(&s.metadata)).collect();
+    // A Deployment names its claim.
+    let templates =
+        facts.snapshot.deployments.values().filter_map(|d| held::<DeploymentSpec>(&d.spec)?.template.spec.as_ref());
+    let named: BTreeSet<&str> = templates.flat_map(claims_of).collect();
     for claim in facts.claims.as_deref().unwrap_or_else(|why| said.nothing(why)) {
         let Some(component) = component_by(&claim.metadata).filter(|c| !standing.contains(c)) else { continue };
+        if claim.metadata.name.as_deref().is_some_and(|name| named.contains(name)) {
+            continue;
+        }
         let name = format!("persistentvolumeclaim/{}", claim.name_any());
         let detail = format!("data of {component}, which does not stand: the next one begins with them");
         let of = claim.namespace().map_or_else(String::new, |namespace| format!(" -n {namespace}"));
