@@ -28,7 +28,7 @@ fn test_tells_health_from_trouble() -> Result<()> {
     let namespace = cluster.namespace("e2e-exchange")?;
     let plugin = Plugin::new(cluster, namespace.name())?;
     let kubectl = namespace.kubectl();
-    plugin.run(&["test"])?.expect(4)?;
+    plugin.run(&["test"])?.expect(1)?;
     let path = small_file("keys: upstream\n")?;
     plugin.run_within(PATIENCE, &["up", "--yes", "-f", &path])?.expect(0)?;
     plugin.run_within(PATIENCE, &["scale", "bono", "2", "--yes"])?.expect(0)?;
