@@ -63,8 +63,9 @@ impl Times {
         rows.sort_by_key(|(_, d)| d.total());
         let titles = ["waiting", "making", "pulling", "held", "starting", "settling", "served at"];
         let line = |name: &str, cells: [String; 7]| {
-            let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>9}")).collect();
-            format!("{name:<15}{}", cells.concat())
+            let [parts @ .., whole] = cells;
+            let parts: Vec<String> = parts.iter().map(|cell| format!("{cell:>9}")).collect();
+            format!("{name:<15}{}{whole:>10}", parts.concat())
         };
         let mut table = vec![line("component", titles.map(str::to_owned))];
         for (name, d) in rows {
