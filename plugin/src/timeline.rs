@@ -23,9 +23,8 @@ const PHASES: [(&str, &str); 6] = [
 /// What a component went through, as places in [`PHASES`] and milliseconds.
 fn spans(d: &Durations) -> [(usize, u64); 8] {
     let early = d.early;
-    let idle = d.waiting.saturating_sub(early.total());
     [
-        (0, idle),
+        (0, d.idle()),
         (1, early.making),
         (2, early.pulling),
         (3, early.held),

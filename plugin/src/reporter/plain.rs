@@ -69,9 +69,11 @@ impl Times {
         };
         let mut table = vec![line("component", titles.map(str::to_owned))];
         for (name, d) in rows {
-            let [waiting, held] = [d.waiting.saturating_sub(d.early.total()), d.early.held];
             let [making, pulling] = [d.early.making + d.applying, d.early.pulling + d.pulling];
-            table.push(line(name, [waiting, making, pulling, held, d.starting, d.settling, d.total()].map(time)));
+            table.push(line(
+                name,
+                [d.idle(), making, pulling, d.early.held, d.starting, d.settling, d.total()].map(time),
+            ));
         }
         table
     }

@@ -6,7 +6,7 @@
 //! (clearwater-infrastructure `etc/clearwater/config`). chronos reads `chronos.conf` and nothing else (chronos
 //! `src/globals.cpp`), which the images' generator copies from a sample and edits in place.
 
-use super::Deployment;
+use super::{Deployment, DeploymentFile};
 use crate::component::{Component, USER_SETTINGS, port};
 
 /// The file that a component's daemons read their log level from.
@@ -69,9 +69,16 @@ impl LevelFile {
     }
 }
 
+impl DeploymentFile {
+    /// The log level of a component's daemons: its own, or that of all.
+    pub fn level_of(&self, component: Component) -> Option<u8> {
+        self.components.get(&component).and_then(|c| c.log_level).or(self.log_level)
+    }
+}
+
 impl Deployment {
     /// The log level of a component's daemons: its own, or that of all.
     pub fn log_level(&self, component: Component) -> Option<u8> {
-        self.file().components.get(&component).and_then(|c| c.log_level).or(self.file().log_level)
+        self.file().level_of(component)
     }
 }

@@ -28,6 +28,11 @@ impl Durations {
         self.waiting + self.own()
     }
 
+    /// The part of waiting in which nothing was done for it.
+    pub fn idle(&self) -> u64 {
+        self.waiting.saturating_sub(self.early.total())
+    }
+
     /// What the component itself took: everything but waiting.
     pub fn own(&self) -> u64 {
         self.applying + self.pulling + self.starting + self.settling

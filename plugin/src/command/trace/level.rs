@@ -51,8 +51,7 @@ impl LevelArgs {
         } else {
             let own = file.read()?.file;
             for component in WRITERS {
-                let level = own.components.get(&component).and_then(|c| c.log_level).or(own.log_level);
-                if let Some(level) = level.filter(|level| *level >= SIP_LEVEL) {
+                if let Some(level) = own.level_of(component).filter(|level| *level >= SIP_LEVEL) {
                     context.talk().warning(format!(
                         "the deployment file itself has log level {level} for {component}, which goes on writing SIP messages"
                     ));
