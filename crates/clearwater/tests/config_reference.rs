@@ -10,7 +10,8 @@ const HEAD: &str = "# The deployment file\n\n\
     Every key but `apiVersion` has a default, so the smallest file is one line; `kubectl clearwater init` writes a \
     commented one. `--set KEY=VALUE` sets a key from the command line, and `kubectl clearwater config check` names every \
     problem at once. `kubectl clearwater config explain KEY` says in a terminal what stands here; editors read it from the \
-    [JSON Schema](../crates/clearwater/schema/clearwater.v1.json), which this page is made from.\n\n\
+    [JSON Schema](https://github.com/kubectl-clearwater/kubectl-clearwater/blob/main/crates/clearwater/schema/clearwater.v1.json), \
+    which this page is made from.\n\n\
     | key | what it takes | what it is for |\n|---|---|---|\n";
 
 /// The schema behind references and behind the null that stands for a key without a value.

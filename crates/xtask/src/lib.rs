@@ -2,6 +2,7 @@
 //! stands, the checks, and the crates as others get them.
 
 pub mod bed;
+pub mod book;
 pub mod build;
 pub mod check;
 pub mod demo;

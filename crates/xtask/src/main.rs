@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use xtask::bed::{self, PROOF, TESTBED};
-use xtask::{build, check, demo, release, test};
+use xtask::{book, build, check, demo, release, test};
 
 /// The commands of those who build kubectl-clearwater.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
     /// What is published, into target/published: the static program in an archive, a Debian package and an image, a bill of
     /// materials, sums, and what krew and Homebrew read.
     Release(release::Options),
+    /// The pages of docs/ as a book, in target/book.
+    Book,
     /// A cluster with Clearwater up on it, ready to play with. Needs root.
     Demo(demo::Options),
     /// A long or lifelike run, by hand; writes its figures to docs/proof.
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Dist => build::dist(),
         Command::Install => build::install(),
         Command::Release(options) => release::run(&options),
+        Command::Book => book::run(),
         Command::Demo(options) => demo::run(&options),
         Command::Prove(rest) => bed::pass(PROOF, &[], &rest.arguments),
         Command::Cluster(rest) => bed::pass(TESTBED, &["cluster"], &rest.arguments),

@@ -17,13 +17,22 @@ pub struct Tool {
     pub name: &'static str,
     /// The version.
     pub version: &'static str,
+    /// What else cargo is told to install it.
+    pub arguments: &'static [&'static str],
 }
 
 /// Licences, sources and bans of dependencies.
-pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", arguments: &[] };
 
 /// What a program is made of, as a bill of materials.
-pub const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9" };
+pub const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9", arguments: &[] };
+
+/// Makes a book of pages; what serves it while it is written is left out.
+pub const MDBOOK: Tool =
+    Tool { name: "mdbook", version: "0.5.4", arguments: &["--no-default-features", "--features", "search"] };
+
+/// Follows a book's links.
+pub const MDBOOK_LINKCHECK: Tool = Tool { name: "mdbook-linkcheck2", version: "0.13.0", arguments: &[] };
 
 /// Where things are kept that are costly to make: `$XDG_CACHE_HOME/kubectl-clearwater`.
 pub fn cache_dir() -> anyhow::Result<PathBuf> {
@@ -54,6 +63,7 @@ impl Tool {
         let root = self.root()?;
         let root = root.to_str().context("the cache has a name that is no text")?;
         let install = ["install", self.name, "--version", self.version, "--locked", "--root", root];
+        let install = [&install[..], self.arguments].concat();
         Ok(Some(Step::new(group, "cargo", &install).named(&format!("install {} {}", self.name, self.version))))
     }
 }

@@ -1,7 +1,7 @@
 //! Pages of docs/ name what there is.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every Rust source below a directory, as one text.
 fn sources(directory: &Path, text: &mut String) {
@@ -63,5 +63,44 @@ fn alerts_lead_to_chapters_and_judge_by_metrics_that_there_are() {
             page.contains(&format!("`{name}`")) || page.contains(&format!("`…_{last}`")),
             "{name} is not in the page"
         );
+    }
+}
+
+/// The pages of a folder, below it, too.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+    let own = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md"));
+    own.chain(folders.iter().flat_map(|folder| pages(folder))).collect()
+}
+
+/// What a page's links lead to, without those to other machines and within the page itself.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let all = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    all.filter(|link| !link.contains("://") && !link.contains(' ')).filter_map(|link| link.split('#').next())
+}
+
+#[test]
+fn every_page_is_in_the_book_and_every_link_leads_to_a_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let docs = root.join("docs");
+    let summary = std::fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let told: Vec<PathBuf> = links(&summary).map(|link| docs.join(link)).collect();
+    let all = pages(&docs);
+    assert!(all.len() > 30, "{all:?}");
+    for page in all.iter().filter(|page| !page.ends_with("SUMMARY.md")) {
+        assert!(told.contains(page), "docs/SUMMARY.md has no {}", page.display());
+    }
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "tests/README.md"].map(|page| root.join(page));
+    for page in all.iter().chain(&others) {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in links(&text).filter(|link| !link.is_empty()) {
+            let to = page.parent().unwrap().join(link);
+            assert!(to.exists(), "{}: {link} leads nowhere", page.display());
+            // The book holds docs/ alone.
+            let leaves =
+                page.starts_with(&docs) && !to.canonicalize().unwrap().starts_with(docs.canonicalize().unwrap());
+            assert!(!leaves, "{}: {link} leads out of the book", page.display());
+        }
     }
 }

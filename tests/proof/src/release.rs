@@ -1,6 +1,6 @@
 //! What is published, as others get it: every version of Kubernetes' types is compiled, and each crate, unpacked in an
 //! empty folder, is documented under docs.rs' conditions and tested alone; charts are put to Helm, alerts and metrics to
-//! promtool.
+//! promtool; the links of the book are followed.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use xtask::book;
 use xtask::embed::{LIBRARIES, Outside, VERSION, alone, programs};
 use xtask::steps::Steps;
 
@@ -37,7 +38,12 @@ pub(crate) fn run(only: Option<&str>) -> anyhow::Result<String> {
         validators::promtool()?;
         row("promtool takes the alerts and the metrics, and the alerts fire when they should", began)?;
     }
-    if only.is_some_and(|only| ["helm", "promtool"].iter().any(|part| part.contains(only))) {
+    if wanted("book") {
+        let began = Instant::now();
+        book::check(tempfile::tempdir()?.path())?;
+        row("the book is made, and its links lead to pages and chapters that there are", began)?;
+    }
+    if only.is_some_and(|only| ["helm", "promtool", "book"].iter().any(|part| part.contains(only))) {
         return Ok(page);
     }
     let outside = Outside::new()?;
