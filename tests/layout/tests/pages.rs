@@ -74,10 +74,21 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
     own.chain(folders.iter().flat_map(|folder| pages(folder))).collect()
 }
 
-/// What a page's links lead to, without those to other machines and within the page itself.
-fn links(page: &str) -> impl Iterator<Item = &str> {
+/// What a page's links lead to, without those to other machines: the page, empty for itself, and the chapter in it.
+fn links(page: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     let all = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    all.filter(|link| !link.contains("://") && !link.contains(' ')).filter_map(|link| link.split('#').next())
+    let own = all.filter(|link| !link.contains("://") && !link.contains(' '));
+    own.map(|link| link.split_once('#').map_or((link, None), |(page, chapter)| (page, Some(chapter))))
+}
+
+/// Whether a page has a chapter, by the name that links have for it.
+fn has_chapter(page: &str, name: &str) -> bool {
+    let heads = page.lines().filter_map(|line| line.strip_prefix('#')).map(|head| head.trim_start_matches('#').trim());
+    let named = |head: &str| {
+        let kept = head.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    heads.into_iter().any(|head| named(head) == name)
 }
 
 #[test]
@@ -85,7 +96,7 @@ fn every_page_is_in_the_book_and_every_link_leads_to_a_file() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let docs = root.join("docs");
     let summary = std::fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
-    let told: Vec<PathBuf> = links(&summary).map(|link| docs.join(link)).collect();
+    let told: Vec<PathBuf> = links(&summary).map(|(link, _)| docs.join(link)).collect();
     let all = pages(&docs);
     assert!(all.len() > 30, "{all:?}");
     for page in all.iter().filter(|page| !page.ends_with("SUMMARY.md")) {
@@ -94,9 +105,13 @@ fn every_page_is_in_the_book_and_every_link_leads_to_a_file() {
     let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "tests/README.md"].map(|page| root.join(page));
     for page in all.iter().chain(&others) {
         let text = std::fs::read_to_string(page).unwrap();
-        for link in links(&text).filter(|link| !link.is_empty()) {
-            let to = page.parent().unwrap().join(link);
+        for (link, chapter) in links(&text) {
+            let to = if link.is_empty() { page.clone() } else { page.parent().unwrap().join(link) };
             assert!(to.exists(), "{}: {link} leads nowhere", page.display());
+            if let Some(chapter) = chapter {
+                let text = std::fs::read_to_string(&to).unwrap();
+                assert!(has_chapter(&text, chapter), "{}: {link} has no chapter {chapter}", page.display());
+            }
             // The book holds docs/ alone.
             let leaves =
                 page.starts_with(&docs) && !to.canonicalize().unwrap().starts_with(docs.canonicalize().unwrap());

@@ -13,6 +13,7 @@ mod name_servers;
 mod phone;
 mod repair;
 mod rights;
+mod screens;
 mod secrets;
 mod services;
 mod strict;
