@@ -1,6 +1,6 @@
 //! `backup` and `restore`: what the services tell of subscribers, kept in a file and put back.
 
-mod archive;
+pub(super) mod archive;
 mod report;
 mod restore;
 mod steps;
@@ -12,7 +12,7 @@ use clap::Args;
 use clearwater_kube::backup::{BackupOptions, backup};
 use jiff::Timestamp;
 
-use self::steps::Steps;
+pub(super) use self::steps::Steps;
 use crate::arguments::{PlaceArgs, USUAL};
 use crate::bounded::{self, LARGEST};
 use crate::context::Context;

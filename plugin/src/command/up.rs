@@ -1,3 +1,5 @@
+mod through;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,6 +93,10 @@ pub(crate) struct Up {
     /// Replace stores' pods of an older revision, member by member
     #[arg(long)]
     replace_stores: bool,
+    /// With --replace-stores: go through a backup where stores would lose what they hold. FILE is made, they are taken down
+    /// and brought up anew, and what was kept is put back and compared. The same command again goes on where it was interrupted
+    #[arg(long, value_name = "FILE", requires = "replace_stores", conflicts_with_all = ["Scope", "dry_run", "output", "timeline"])]
+    through_backup: Option<PathBuf>,
     /// Repair what is broken even where data is lost for it
     #[arg(long)]
     accept_loss: bool,
@@ -117,6 +123,7 @@ impl Up {
             skip_check: Vec::new(),
             dry_run: false,
             replace_stores: false,
+            through_backup: None,
             accept_loss: false,
             force_conflicts: false,
             output: None,
@@ -124,20 +131,28 @@ impl Up {
         }
     }
 
-    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context, self.output.is_none())?;
+    /// What the engine is told, without how long it may take.
+    fn options(&self, deployment: &Deployment) -> UpOptions {
         let mut options = UpOptions::new(deployment.clone())
             .policy(self.scope.order)
             .only(self.scope.only.clone())
             .skip(self.scope.skip.clone())
-            .skip_checks(self.skip_check.clone())
-            .timeout(self.timeout);
+            .skip_checks(self.skip_check.clone());
         options.create_namespace = self.create_namespace;
         options.dry_run = self.dry_run;
         options.force_conflicts = self.force_conflicts;
         options.replace_stores = self.replace_stores;
         options.accept_loss = self.accept_loss;
         options.ask = !self.yes && !self.dry_run;
+        options
+    }
+
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        if let Some(file) = &self.through_backup {
+            return through::run(&self, file, context);
+        }
+        let deployment = self.file.deployment(context, self.output.is_none())?;
+        let options = self.options(&deployment);
         let mut reporter = choose(self.output);
         let ask = |all: &[clearwater::event::Change]| {
             let fresh = all.iter().all(|c| c.operation == Operation::Create);

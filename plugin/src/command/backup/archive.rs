@@ -14,12 +14,12 @@ use crate::zipped::{unzipped, zipped};
 const LONGEST: u64 = 4 << 30;
 
 /// A backup as a file's bytes.
-pub(super) fn packed(backup: &Backup) -> Result<Vec<u8>, CliError> {
+pub(in crate::command) fn packed(backup: &Backup) -> Result<Vec<u8>, CliError> {
     Ok(zipped(&backup.parts())?)
 }
 
 /// Writes a new file that nobody else may read. Where that fails, there is none.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+pub(in crate::command) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: path.to_owned(), source };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -31,7 +31,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 }
 
 /// Reads a backup, and checks that it is what was written; - reads standard input.
-pub(super) fn read(path: &Path) -> Result<Backup, CliError> {
+pub(in crate::command) fn read(path: &Path) -> Result<Backup, CliError> {
     let is_stdin = path == Path::new("-");
     let named = if is_stdin { PathBuf::from("standard input") } else { path.to_owned() };
     let bytes = if is_stdin {

@@ -10,7 +10,7 @@ use crate::reporter::{Reporter, line, text};
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Tells a run on standard error: how far it is in a line that is redrawn, or now and then where that cannot be.
-pub(super) struct Steps {
+pub(in crate::command) struct Steps {
     bar: ProgressBar,
     said: Instant,
 }

@@ -121,8 +121,13 @@ impl Kept<'_> {
 
 /// All is in the pods, and dies with them.
 fn in_pods() -> Result<String> {
+    in_pods_with("kept", "")
+}
+
+fn in_pods_with(file: &str, more: &str) -> Result<String> {
     let keeps = |name: &str| matches!(name, "cassandra" | "ellis");
-    file_with("kept", |name| if keeps(name) { ", storage: {persistent: false}".to_owned() } else { String::new() })
+    let said = format!(", storage: {{persistent: false}}{more}");
+    file_with(file, |name| if keeps(name) { said.clone() } else { String::new() })
 }
 
 /// The hashes of what is of subscribers.
@@ -174,6 +179,7 @@ fn what_was_kept_is_put_back_into_new_pods() -> Result<()> {
     ensure!(hashes(&manifest) == hashes(&second_manifest), "{manifest}\n{second_manifest}");
     let nothing = kept.restore(&path, &[], 0)?;
     ensure!(nothing["outcome"] == "nothingToDo" && nothing["done"] == 0, "{nothing}");
+    replaced_through_a_backup(&kept, &manifest)?;
 
     let limited = Limited::new(cluster, &namespace, "keeper", &["backup"], false)?;
     let to = kept.folder.join("limited.zip").to_string_lossy().into_owned();
@@ -238,6 +244,32 @@ fn differing(kept: &Kept<'_>, path: &Path, first: &str, second: &str) -> Result<
     );
     let replaced = kept.restore(path, &["--replace"], 0)?;
     ensure!(replaced["outcome"] == "done" && total(&replaced["after"], "different") == 0, "{replaced}");
+    Ok(())
+}
+
+/// What keeps everything in its only pod gets a pod of another revision, killed when the old one is gone: nothing is lost.
+fn replaced_through_a_backup(kept: &Kept<'_>, before: &Value) -> Result<()> {
+    let file = in_pods_with("kept-new", ", annotations: {revision: two}")?;
+    let passage = kept.folder.join("through.zip");
+    let shown = passage.to_string_lossy().into_owned();
+    let args = ["up", "--yes", "-f", &file, "--replace-stores", "--through-backup", &shown];
+    let mut child = kept.plugin.spawn(&args)?;
+    wait_for("cassandra's end", PATIENCE, || {
+        let stands = kept.kubectl.run(["get", "statefulset", "cassandra", "--output=name", "--ignore-not-found"])?;
+        Ok(if stands.trim().is_empty() { Attempt::Done(()) } else { Attempt::not_yet(stands) })
+    })?;
+    child.kill()?;
+    child.wait()?;
+    ensure!(passage.exists() && passage.with_extension("zip.unfinished").exists());
+    let again = kept.plugin.run_within(PATIENCE, &args)?.expect(0)?;
+    ensure!(again.out.contains("all of it stands"), "{}", again.said());
+    let revision = "jsonpath={.items[*].metadata.annotations.revision}";
+    let pods = kept.kubectl.run(["get", "pods", "--selector=service in (cassandra,ellis)", "--output", revision])?;
+    ensure!(pods == "two two", "{pods}");
+    let (_, after) = kept.backup("after.zip")?;
+    ensure!(hashes(before) == hashes(&after), "{before}\n{after}");
+    let refused = kept.plugin.run(&args)?.expect(6)?;
+    ensure!(refused.err.contains("no run through it was interrupted"), "{}", refused.said());
     Ok(())
 }
 
