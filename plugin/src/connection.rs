@@ -7,6 +7,7 @@ mod kubeconfig;
 mod namespace;
 mod plugin;
 mod proxy;
+mod server;
 mod token_file;
 
 use std::borrow::Cow;

@@ -547,6 +547,7 @@ fn what_is_named_and_is_not_there_is_a_wrong_command_line() {
         ("utf16.yaml", b"\xff\xfea\0".to_vec()),
         ("latin1.yaml", b"a: \xe4".to_vec()),
         ("long.yaml", vec![b' '; 17 << 20]),
+        ("empty", Vec::new()),
     ];
     for (name, bytes) in wrong {
         std::fs::write(dir.path().join(name), bytes).unwrap();
@@ -563,6 +564,8 @@ fn what_is_named_and_is_not_there_is_a_wrong_command_line() {
         (&["render", "-f", "."], "error: .: cannot be read: "),
         (&["status", "--from", "nope.zip"], "error: nope.zip: cannot be read: "),
         (&["status", "--kubeconfig", "nope"], "error: the kubeconfig cannot be read: "),
+        (&["status", "--kubeconfig", "."], "error: the kubeconfig cannot be read: "),
+        (&["status", "--kubeconfig", "empty"], "error: the kubeconfig empty names no cluster; name another"),
         (&["status", "--context", "nope"], "error: the kubeconfig has no context \"nope\"; it has: lab"),
     ] {
         let output = run(dir.path(), args);

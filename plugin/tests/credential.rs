@@ -150,6 +150,124 @@ fn a_plugin_is_run_once_for_each_token() {
     }
 }
 
+/// A server that knows only who shows this token, and what was shown to it.
+fn server_of(token: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, shown) = (listener.local_addr().unwrap(), std::sync::Arc::default());
+    let told: std::sync::Arc<std::sync::Mutex<Vec<String>>> = std::sync::Arc::clone(&shown);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let told = std::sync::Arc::clone(&told);
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                while let Some(first) = lines.next() {
+                    let headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+                    let given = headers
+                        .iter()
+                        .find_map(|h| h.to_lowercase().strip_prefix("authorization: bearer ").map(str::to_owned));
+                    let given = given.unwrap_or_default();
+                    told.lock().unwrap().push(format!("{given} {first}"));
+                    let (code, reason) = if given == token { (404, "NotFound") } else { (401, "Unauthorized") };
+                    let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                        "reason": reason, "code": code, "message": reason})
+                    .to_string();
+                    let head = format!(
+                        "HTTP/1.1 {code} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    if stream.write_all((head + &body).as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), shown)
+}
+
+/// A plugin that gives another token each time.
+const NEXT: &str = "n=$(cat n 2>/dev/null || echo 0); n=$((n+1)); echo $n >n; \
+                    echo '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {\"token\": \"t'$n'\"}}'";
+
+fn user(version: &str, script: &str) -> String {
+    let script = serde_json::Value::from(script);
+    format!("{{exec: {{apiVersion: {version}, interactiveMode: Never, command: sh, args: ['-c', {script}]}}}}")
+}
+
+/// As client-go does; and not again and again for somebody who may not come in.
+#[test]
+fn a_credential_that_is_refused_is_asked_for_once_more() {
+    for (known, taken) in [("t1", false), ("t2", true), ("none", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (server, shown) = server_of(known);
+        kubeconfig_of(dir.path(), &server, &user("client.authentication.k8s.io/v1", NEXT));
+        let output = plugin(dir.path(), "5s").args(["-n", "ims"]).output().unwrap();
+        let runs = std::fs::read_to_string(dir.path().join("n")).unwrap();
+        let expected = if known == "t1" { "1" } else { "2" };
+        assert_eq!(runs.trim(), expected, "{known}: {}", said(&output));
+        let shown = shown.lock().unwrap();
+        if taken {
+            // What was refused was asked again, and whoever came later came with the new one.
+            assert_eq!(shown.last().map(|line| line.starts_with("t2 ")), Some(true), "{shown:?}");
+            let first = shown[0].split_once(' ').unwrap().1;
+            assert!(shown.iter().any(|line| *line == format!("t2 {first}")), "{shown:?}");
+        }
+        assert_eq!(said(&output).contains("401"), known == "none", "{known}: {}", said(&output));
+    }
+}
+
+/// kubectl takes two versions, and what was asked for.
+#[test]
+fn a_version_that_kubectl_does_not_take_is_named() {
+    for (asked, words) in [
+        ("client.authentication.k8s.io/v1alpha1", "which kubectl does not take since 1.24"),
+        ("client.authentication.k8s.io/v2", "\"client.authentication.k8s.io/v2\": client.authentication.k8s.io/v1 and"),
+        ("client.authentication.k8s.io/v1beta1", "gave another version: \"client.authentication.k8s.io/v1\""),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig_of(dir.path(), "https://127.0.0.1:1", &user(asked, NEXT));
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(1) && said.contains(words), "{asked}: {said}");
+        assert!(!said.contains("refused"), "{asked}: somebody was asked: {said}");
+    }
+}
+
+/// A certificate that has run out is followed by the next one, over connections of its own.
+#[test]
+fn a_certificate_that_has_run_out_is_given_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |certificate: &str, key: &str| {
+        gives(&serde_json::json!({"clientCertificateData": certificate, "clientKeyData": key,
+            "expirationTimestamp": "2001-01-01T00:00:00Z"}))
+    };
+    let good = of(include_str!("certificates/leaf.pem"), include_str!("certificates/leaf.key"));
+    let unknown = of(include_str!("certificates/p521.pem"), include_str!("certificates/p521.key"));
+    kubeconfig(dir.path(), &format!("if [ -e second ]; then\n{unknown}\nelse touch second\n{good}\nfi"));
+    let output = plugin(dir.path(), "2s").output().unwrap();
+    let said = said(&output);
+    let words = "the client-key of the credential plugin \"sh\" is of a kind that is not known";
+    assert!(output.status.code() == Some(1) && said.contains(words), "{said}");
+}
+
+/// The file or key is named, with what is wrong with it.
+#[test]
+fn a_key_that_is_not_known_is_named_with_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("u.pem"), include_str!("certificates/p521.pem")).unwrap();
+    std::fs::write(dir.path().join("u.key"), include_str!("certificates/p521.key")).unwrap();
+    kubeconfig_of(dir.path(), "https://127.0.0.1:1", "{client-certificate: u.pem, client-key: u.key}");
+    let output = plugin(dir.path(), "2s").output().unwrap();
+    let said = said(&output);
+    let words = format!(
+        "client-key {} of the kubeconfig's user \"u\" is of a kind that is not known",
+        dir.path().join("u.key").display()
+    );
+    assert!(output.status.code() == Some(1) && said.contains(&words) && said.contains("P-521"), "{said}");
+}
+
 /// Where people see it as it comes, and where its last lines are told with why there is no credential.
 #[test]
 fn what_a_plugin_says_is_shown_once() {
@@ -236,6 +354,12 @@ fn what_the_kubeconfig_names_is_looked_at_before_it_is_used() {
         ("https://127.0.0.1:1", "{client-certificate: pipe, client-key: x}", "client-certificate of the kubeconfig: "),
         ("https://127.0.0.1:1", "{client-certificate-data: eA==, client-key: pipe}", "client-key of the kubeconfig: "),
         ("https://127.0.0.1:1", "{tokenFile: .}", "is a directory"),
+        ("https://127.0.0.1:1", "{tokenFile: gone}", "/gone cannot be read: No such file or directory"),
+        (
+            "https://127.0.0.1:1', certificate-authority: 'gone.crt",
+            "{token: t}",
+            "/gone.crt cannot be read: No such file",
+        ),
         ("https://127.0.0.1:1", "{tokenFile: large}", "is longer than 16777216 bytes"),
         ("https://127.0.0.1:1', certificate-authority: 'pipe", "{token: t}", "kubeconfig's cluster \"c\": "),
     ];

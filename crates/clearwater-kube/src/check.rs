@@ -44,7 +44,7 @@ use self::settle::{is_bad, is_open, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
-use crate::cluster::{Cluster, list_all, no_namespace, say};
+use crate::cluster::{Cluster, NamespaceState, list_all, no_namespace, say};
 use crate::deadline::no_answer;
 use crate::judge;
 use crate::observe::look::{BACK_OFF, left};
@@ -261,6 +261,12 @@ async fn glance(
     let foreign = take_foreign(&mut snapshot);
     let Subjects { release, names, zone_unread, all: subjects } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
+    if subjects.is_empty() || snapshot.pods.values().any(|pod| pod.metadata.deletion_timestamp.is_some()) {
+        let state = timeout(left(until), cluster.namespace_state()).await;
+        if matches!(state, Ok(Ok(Some(NamespaceState::Terminating)))) {
+            return Ok(Glance { lines: vec![preflight::leaving(cluster)], late: false });
+        }
+    }
     if subjects.is_empty() {
         return Ok(Glance { lines: vec![nothing(cluster).await], late: false });
     }
@@ -376,7 +382,6 @@ async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLi
                 Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
             let (mut lines, _) = checked.map_err(|e| failed(e.into()))?;
             lines.extend(unplanned);
-            lines.extend(preflight::room::check(cluster, &work).await);
             lines
         }
         Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),
@@ -399,4 +404,45 @@ async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLi
         cluster: lines,
     };
     Ok(rules::before(&facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api;
+
+    /// Every further question has the same answer there.
+    #[tokio::test]
+    async fn a_namespace_that_goes_is_one_finding() {
+        let going = |path: &str| -> Option<Value> {
+            let list = |items: Value| Some(json!({"metadata": {}, "items": items}));
+            match path.rsplit('/').next()? {
+                "ims" => Some(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
+                "version" => Some(json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"})),
+                "nodes"
+                | "deployments"
+                | "statefulsets"
+                | "services"
+                | "pods"
+                | "events"
+                | "endpointslices"
+                | "storageclasses"
+                | "persistentvolumeclaims"
+                | "resourcequotas" => list(json!([])),
+                _ => None,
+            }
+        };
+        for options in [CheckOptions::new(), CheckOptions::new().before()] {
+            let (cluster, asked) = fake_api::cluster(going);
+            let checks = check(&cluster, &options).await.unwrap();
+            let wrong: Vec<&CheckLine> = checks.lines().filter(|l| l.status >= CheckStatus::Warning).collect();
+            let [line] = &wrong[..] else { panic!("{wrong:?}") };
+            assert_eq!(line.id, CheckId::Namespace, "{line:?}");
+            assert!(line.detail.contains("Terminating"), "{line:?}");
+            let written = asked.all().into_iter().filter(|a| !a.starts_with("GET")).collect::<Vec<_>>();
+            assert!(written.is_empty(), "a dry run in a namespace that goes: {written:?}");
+        }
+    }
 }

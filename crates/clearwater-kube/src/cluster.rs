@@ -119,10 +119,19 @@ impl Cluster {
     ///
     /// The API server gave no answer, or one that is none.
     pub async fn namespace_exists(&self) -> Result<Option<bool>, FailedAt> {
+        Ok(self.namespace_state().await?.map(|state| state != NamespaceState::Absent))
+    }
+
+    /// How the namespace is; `None` where this user may not look.
+    pub(crate) async fn namespace_state(&self) -> Result<Option<NamespaceState>, FailedAt> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let found = visible(namespaces.get_opt(&self.namespace).await);
         let found = found.map_err(|error| FailedAt::new(format!("reading namespace {}", self.namespace), error))?;
-        Ok(found.map(|found| found.is_some()))
+        Ok(found.map(|found| match found {
+            None => NamespaceState::Absent,
+            Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => NamespaceState::Terminating,
+            Some(_) => NamespaceState::Standing,
+        }))
     }
 
     /// Whether the namespace is seen not to be there, where nothing of it was found: what is not there looks like what is
@@ -211,6 +220,17 @@ pub(crate) fn say(error: &(dyn Error + 'static)) -> String {
         next = cause(error);
     }
     text
+}
+
+/// How a namespace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamespaceState {
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Standing,
+    /// It is being removed: nothing can be made in it.
+    Terminating,
 }
 
 /// Why a server does not know somebody.

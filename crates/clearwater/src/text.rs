@@ -68,6 +68,16 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A sentence of somebody else's in one line, whatever lines it was written in.
+///
+/// ```
+/// let said = "denied the request: \n\nresource Pod/ims/a was blocked\n  rule: no";
+/// assert_eq!(clearwater::text::in_one_line(said), "denied the request: resource Pod/ims/a was blocked rule: no");
+/// ```
+pub fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Lines of a log for a terminal: tabs and line ends stay, a carriage return before a line end goes, what [`is_harmful`]
 /// becomes an escape, and so does a byte that is not UTF-8.
 pub fn harmless(text: &[u8]) -> Cow<'_, [u8]> {

@@ -78,7 +78,8 @@ fn a_component_s_contexts_take_the_place_of_the_file_s() {
     let manifest = rendered(
         "securityContext: hardened\npodSecurityContext: {runAsGroup: 7, seccompProfile: {type: Unconfined}}\ncomponents:\n\
          \x20 homer: {securityContext: default, podSecurityContext: {fsGroup: 5}}\n\
-         \x20 ralf: {securityContext: {runAsUser: 42}}\n",
+         \x20 ralf: {securityContext: {runAsUser: 42}}\n\
+         \x20 sprout: {podSecurityContext: {seccompProfile: {type: Unset}}, securityContext: {seccompProfile: {type: Unset}}}\n",
     );
     let spec = |name| {
         let object = manifest.find("Deployment", name).unwrap();
@@ -90,6 +91,9 @@ fn a_component_s_contexts_take_the_place_of_the_file_s() {
     assert_eq!(pod("homer").seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
     assert_eq!(pod("ralf").seccomp_profile.as_ref().unwrap().type_, "Unconfined");
     assert_eq!(pod("ralf").run_as_group, Some(7));
+    // As OpenShift's anyuid wants it.
+    assert_eq!(pod("sprout").seccomp_profile, None);
+    assert_eq!(spec("sprout").containers[0].security_context.as_ref().unwrap().seccomp_profile, None);
     let ralf = spec("ralf").containers[0].security_context.as_ref().unwrap();
     assert_eq!((ralf.run_as_user, ralf.allow_privilege_escalation), (Some(42), None));
 }

@@ -1,40 +1,48 @@
 //! From the flags over what the kubeconfig says to a client.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::USER_AGENT;
 use kube::Config;
-use kube::client::{AuthError, Body, ClientBuilder};
 use kube::config::{AuthInfo, Kubeconfig};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
-use tower::BoxError;
-use tower::util::{MapErrLayer, MapRequestLayer};
 
+use super::certificate::{Places, Unfit};
 use super::credential_file::is_file;
-use super::kubeconfig::{ClusterAccess, way};
-use super::plugin::{Plugin, with_token};
+use super::kubeconfig::{ClusterAccess, OfKubeconfig, way};
+use super::plugin::{Credential, NoCredential, Plugin, renewing};
+use super::proxy::Proxy;
+use super::server::{Server, made};
 use super::token_file::TokenFile;
-use super::{Connection, causes, certificate, proxy};
+use super::{Connection, causes, proxy};
 use crate::duration::LONGEST;
 use crate::error::CliError;
 
+/// How the API server is reached.
+struct Reach {
+    config: Config,
+    proxy: Option<Proxy>,
+    places: Places,
+}
+
 impl Connection {
     /// How to reach the cluster, as kube wants it.
-    fn config(&self) -> Result<Config, CliError> {
-        let (mut config, own_proxy) = match way(self.read_kubeconfig()?, self.server.as_deref()) {
+    fn reach(&self) -> Result<Reach, CliError> {
+        let of_kubeconfig = match way(self.read_kubeconfig()?, self.server.as_deref()) {
             Ok(ClusterAccess::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
             Ok(ClusterAccess::Server(server)) => {
                 self.has_named(&Kubeconfig::default())?;
-                (Config::new(uri(server)?), None)
+                Config::new(uri(server)?).into()
             }
             Ok(ClusterAccess::Pod) => {
                 self.has_named(&Kubeconfig::default())?;
                 let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
-                (own_cluster(Config::incluster().map_err(|e| causes(&e)), list.as_deref())?, None)
+                own_cluster(Config::incluster().map_err(|e| causes(&e)), list.as_deref())?.into()
             }
             // Another cluster than the one that was meant would be reached, were it taken for none.
             Err(why) => {
@@ -44,11 +52,12 @@ impl Connection {
                     (None, Some(list)) => format!("of KUBECONFIG ({list})"),
                     (None, None) => "in ~/.kube/config".to_owned(),
                 };
-                return Err(CliError::Connection(format!(
-                    "the kubeconfig {named} {why}; name another with --kubeconfig"
-                )));
+                return Err(
+                    self.wrong_kubeconfig(format!("the kubeconfig {named} {why}; name another with --kubeconfig"))
+                );
             }
         };
+        let OfKubeconfig { mut config, proxy: own_proxy, authority, user } = of_kubeconfig;
         if let Some(server) = &self.server {
             config.cluster_url = uri(server)?;
         }
@@ -79,8 +88,13 @@ impl Connection {
         if config.cluster_url.scheme().is_none() {
             config.cluster_url = uri(&config.cluster_url.to_string())?;
         }
-        config.proxy_url = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
+        let proxy = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
             .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
+        if let Some(proxy) = &proxy {
+            config.proxy_url = Some(proxy.url.clone());
+            // In the whole time of a request nobody would be told who does not answer.
+            config.connect_timeout = config.connect_timeout.into_iter().chain([self.deadline() / 3 * 2]).min();
+        }
         self.check_files(&config)?;
         // kube takes it for granted that a token can stand in a header.
         let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
@@ -91,7 +105,42 @@ impl Connection {
                     .to_owned(),
             ));
         }
-        Ok(config)
+        let places = self.places(&config, authority, user.as_deref());
+        Ok(Reach { config, proxy, places })
+    }
+
+    /// Where what a handshake takes was read.
+    fn places(&self, config: &Config, authority: Option<String>, user: Option<&str>) -> Places {
+        let auth = &config.auth_info;
+        let own =
+            |key: &str, flag: Option<&PathBuf>, file: Option<&String>, is_held: bool| match (flag, file, &auth.exec) {
+                (Some(path), ..) => format!("--{key} {}", path.display()),
+                (None, None, Some(exec)) if !is_held => {
+                    format!("the {key} of the credential plugin {:?}", exec.command.as_deref().unwrap_or_default())
+                }
+                (None, file, _) => {
+                    let what = file.map_or_else(|| format!("{key}-data"), |path| format!("{key} {path}"));
+                    format!("{what} of the kubeconfig's user {:?}", user.unwrap_or_default())
+                }
+            };
+        let flag = self.certificate_authority.as_ref();
+        let file = flag.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let named: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&file).filter_map(Result::ok).collect();
+        let held = config.root_cert.iter().flatten().map(Vec::as_slice);
+        Places {
+            authority: flag
+                .map(|path| format!("--certificate-authority {}", path.display()))
+                .or(authority)
+                .unwrap_or_else(|| "what this machine trusts".to_owned()),
+            certificate: own(
+                "client-certificate",
+                self.client_certificate.as_ref(),
+                auth.client_certificate.as_ref(),
+                auth.client_certificate_data.is_some(),
+            ),
+            key: own("client-key", self.client_key.as_ref(), auth.client_key.as_ref(), auth.client_key_data.is_some()),
+            unfit: Unfit::of(held.chain(named.iter().map(AsRef::as_ref))),
+        }
     }
 
     /// A client for the cluster.
@@ -103,40 +152,28 @@ impl Connection {
     /// the time that a plugin lets somebody take is not the command's.
     pub(super) async fn client_within(&self, time: Duration) -> Result<(kube::Client, Duration), CliError> {
         let began = Instant::now();
-        let mut config = self.config()?;
+        let Reach { mut config, proxy, places } = self.reach()?;
         // The policy for requests asks again, and tells what it was told.
         config.default_retry = false;
-        let server = config.cluster_url.clone();
         let token = token_file(&mut config.auth_info)?;
         let plugin = Plugin::of(&mut config.auth_info, self.teller());
         let asks = plugin.as_ref().is_some_and(Plugin::asks);
-        let of_plugin = match &plugin {
-            Some(plugin) => plugin.first(&mut config.auth_info, self.deadline().min(time)).await,
-            None => Ok(None),
-        };
-        let of_plugin = of_plugin.map_err(|why| CliError::Connection(why.to_string()))?;
-        let unanswered = MapErrLayer::new({
-            let server = address(&server);
-            move |source| Unanswered::unless_of_credentials(&server, source)
-        });
-        let made = ClientBuilder::try_from(config).map(|builder| match token {
-            None => builder.with_layer(&unanswered).build(),
-            Some(file) => builder
-                .with_layer(&unanswered)
-                .with_layer(&MapRequestLayer::new(move |mut request: http::Request<Body>| {
-                    request.headers_mut().insert(AUTHORIZATION, file.header());
-                    request
-                }))
-                .build(),
-        });
-        let client = made.map_err(|e| {
-            let why =
-                certificate::of_user(&e).unwrap_or_else(|| format!("{}; check the kubeconfig's user", causes(&e)));
-            CliError::Connection(format!("no client can be made for {server}: {why}"))
-        })?;
-        let client = match (plugin, of_plugin) {
-            (Some(plugin), Some(token)) => with_token(client, plugin, token, self.deadline()),
-            _ => client,
+        let server = Arc::new(Server { url: config.cluster_url.clone(), proxy, places });
+        let client = match plugin {
+            None => made(config, &server, token)?,
+            Some(plugin) => {
+                let given = plugin.give(self.deadline().min(time)).await;
+                let given = given.map_err(|why| CliError::Connection(why.to_string()))?;
+                // What the plugin gives later is shown by a client of its own.
+                let make = move |given: &Credential| {
+                    let mut config = config.clone();
+                    given.put(&mut config.auth_info);
+                    made(config, &server, None)
+                };
+                let client = make(&given)?;
+                let again = move |given: &Credential| make(given).map_err(|why| NoCredential::new(why.to_string()));
+                renewing(client, plugin, given, self.deadline(), again)
+            }
         };
         Ok((client, if asks { time } else { time.saturating_sub(began.elapsed()) }))
     }
@@ -221,39 +258,6 @@ fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
     Ok(Some(Arc::new(file)))
 }
 
-/// No answer came of the API server, or only a part of one.
-#[derive(Debug, thiserror::Error)]
-#[error("no answer from the API server at {server} ({hint})")]
-struct Unanswered {
-    server: String,
-    hint: String,
-    source: BoxError,
-}
-
-impl Unanswered {
-    /// The error with the server that it is of; one of the credentials, for which nothing was asked yet, as it is.
-    fn unless_of_credentials(server: &str, source: BoxError) -> BoxError {
-        let mut next: Option<&(dyn Error + 'static)> = Some(source.as_ref());
-        let mut is_of_credentials = false;
-        while let Some(error) = next {
-            is_of_credentials |= error.is::<AuthError>() || error.is::<kube::Error>();
-            next = error.source();
-        }
-        if is_of_credentials {
-            return source;
-        }
-        let hint = certificate::at_server(source.as_ref());
-        let hint = hint.unwrap_or_else(|| "is it up, and is that its address?".to_owned());
-        Self { server: server.to_owned(), hint, source }.into()
-    }
-}
-
-/// The address of a server, without who asks.
-fn address(server: &http::Uri) -> String {
-    let port = server.port().map_or_else(String::new, |port| format!(":{port}"));
-    format!("{}://{}{port}", server.scheme_str().unwrap_or("https"), server.host().unwrap_or_default())
-}
-
 fn uri(server: &str) -> Result<http::Uri, CliError> {
     let full = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
     full.parse().map_err(|e| CliError::Usage(format!("--server {server:?} is not a URL: {e}")))
@@ -316,13 +320,105 @@ mod tests {
         assert!(said.contains(&server) && said.contains("refused") && !said.contains("secret"), "{said}");
     }
 
+    /// A proxy that answers so to whoever asks for a way, or to which nobody gets.
+    fn proxy_that(answers: Option<&'static str>) -> std::net::SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        if let Some(answer) = answers {
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().map_while(Result::ok) {
+                    let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+                    let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+                }
+            });
+        }
+        address
+    }
+
+    #[test]
+    fn a_proxy_that_makes_no_way_is_told_apart_from_the_server() {
+        for (scheme, answers, words) in [
+            (
+                "http",
+                None,
+                "by which 192.0.2.1:6443 is to be reached, does not answer: correct its address in proxy-url",
+            ),
+            ("socks5", None, "by which 192.0.2.1:6443 is to be reached, does not answer"),
+            (
+                "http",
+                Some("HTTP/1.1 407 Who is there\r\n\r\n"),
+                "wants to know who asks for the way to 192.0.2.1:6443 (407)",
+            ),
+            ("http", Some("HTTP/1.1 403 Forbidden\r\n\r\n"), "refuses the way to 192.0.2.1:6443"),
+            ("http", Some("HTTP/1.1 502 Bad Gateway\r\n\r\n"), "refuses the way to 192.0.2.1:6443"),
+            ("http", Some("SSH-2.0-x\r\n"), "refuses the way to 192.0.2.1:6443"),
+            ("http", Some(""), "made no way to 192.0.2.1:6443 (unexpected end of file)"),
+        ] {
+            let proxy = proxy_that(answers);
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("config");
+            let own = format!("server: 'https://192.0.2.1:6443', proxy-url: '{scheme}://bob:s3cret@{proxy}'");
+            std::fs::write(&path, SAMPLE.replace("server: 'https://192.0.2.1:6443'", &own)).unwrap();
+            let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
+            let asked =
+                runtime::block_on(async { Ok(connection.client().await?.apiserver_version().await.unwrap_err()) });
+            let said = causes(&asked.unwrap());
+            let named = format!("the proxy {scheme}://{proxy} (proxy-url of the kubeconfig's cluster)");
+            assert!(said.contains(&named) && said.contains(words), "{answers:?}: {said}");
+            assert!(said.contains("take proxy-url out of the kubeconfig's cluster"), "{said}");
+            assert!(!said.contains("from the API server") && !said.contains("s3cret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_a_proxy_leads_to_is_named_with_it() {
+        // It opens the way, and what is there speaks no TLS.
+        let proxy = proxy_that(Some("HTTP/1.1 200 Go\r\n\r\n"));
+        let server = Server {
+            url: "https://192.0.2.1:6443".parse().unwrap(),
+            proxy: proxy::proxy(&"https://192.0.2.1".parse().unwrap(), None, |name| {
+                (name == "HTTPS_PROXY").then(|| format!("http://{proxy}"))
+            })
+            .unwrap(),
+            places: Places { authority: String::new(), certificate: String::new(), key: String::new(), unfit: None },
+        };
+        let mut config = Config::new(server.url.clone());
+        config.proxy_url = server.proxy.as_ref().map(|proxy| proxy.url.clone());
+        let asked = runtime::block_on(async {
+            Ok(made(config, &Arc::new(server), None)?.apiserver_version().await.unwrap_err())
+        });
+        let said = causes(&asked.unwrap());
+        let words = format!(
+            "no answer from the API server at https://192.0.2.1:6443 by the proxy http://{proxy} (HTTPS_PROXY)"
+        );
+        assert!(said.contains(&words), "{said}");
+    }
+
+    #[test]
+    fn a_proxy_that_says_nothing_is_named_before_the_request_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        let own = format!("server: 'https://192.0.2.1:6443', proxy-url: 'http://{}'", silent.local_addr().unwrap());
+        std::fs::write(&path, SAMPLE.replace("server: 'https://192.0.2.1:6443'", &own)).unwrap();
+        let request_timeout = Some(Duration::from_secs(2));
+        let connection = Connection { kubeconfig: Some(path), request_timeout, ..Connection::default() };
+        let asked = runtime::block_on(async {
+            let (cluster, _) = connection.cluster_within("ims", Duration::from_secs(60)).await?;
+            Ok(cluster.client.apiserver_version().await.unwrap_err())
+        });
+        let said = causes(&asked.unwrap());
+        let named = format!("by the proxy http://{} (proxy-url of", silent.local_addr().unwrap());
+        assert!(said.contains(&named), "{said}");
+    }
+
     fn connect(flags: &str) -> Result<Config, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
         std::fs::write(&path, SAMPLE).unwrap();
         let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        cli.connection.config().map_err(|e| e.to_string())
+        cli.connection.reach().map(|reach| reach.config).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -341,23 +437,31 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_context() {
-        let config = connect(
+        let dir = tempfile::tempdir().unwrap();
+        let [ca, crt, key] = ["ca.crt", "c.crt", "c.key"].map(|name| dir.path().join(name).display().to_string());
+        for file in [&ca, &crt, &key] {
+            std::fs::write(file, "").unwrap();
+        }
+        let config = connect(&format!(
             "-s 192.0.2.3 --token t --as jane --as-group a --as-group b --as-uid 7 --tls-server-name x \
-             --insecure-skip-tls-verify --disable-compression --request-timeout 1m --certificate-authority ca.crt \
-             --client-certificate c.crt --client-key c.key --username u --password p",
-        )
+             --insecure-skip-tls-verify --disable-compression --request-timeout 1m --certificate-authority {ca} \
+             --client-certificate {crt} --client-key {key} --username u --password p",
+        ))
         .unwrap();
         assert_eq!(config.cluster_url.to_string(), "https://192.0.2.3/");
         assert_eq!(config.tls_server_name.as_deref(), Some("x"));
         assert!(config.accept_invalid_certs && config.disable_compression);
         assert_eq!(config.connect_timeout, Some(Duration::from_secs(60)));
-        assert_eq!(config.root_cert_file.as_deref(), Some(std::path::Path::new("ca.crt")));
+        assert_eq!(config.root_cert_file.as_deref(), Some(std::path::Path::new(&ca)));
         let auth = config.auth_info;
         assert_eq!(auth.token.unwrap().expose_secret(), "t");
         assert_eq!(auth.impersonate.as_deref(), Some("jane"));
         assert_eq!(auth.impersonate_groups, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(auth.impersonate_uid.as_deref(), Some("7"));
-        assert_eq!((auth.client_certificate.as_deref(), auth.client_key.as_deref()), (Some("c.crt"), Some("c.key")));
+        assert_eq!(
+            (auth.client_certificate.as_deref(), auth.client_key.as_deref()),
+            (Some(crt.as_str()), Some(key.as_str()))
+        );
         assert_eq!((auth.username.as_deref(), auth.password.unwrap().expose_secret()), (Some("u"), "p"));
     }
 

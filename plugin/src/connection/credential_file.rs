@@ -24,8 +24,13 @@ pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) ->
         let (key, path) = (key(), path.display());
         CliError::Connection(format!("{key}: {path} is no file that a credential could be in: it {why}; name another"))
     };
-    // What is not there is told by whoever reads it.
-    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    let found = std::fs::metadata(path).map_err(|e| {
+        CliError::Connection(format!(
+            "{}: {} cannot be read: {e}; correct the path, or put the file there",
+            key(),
+            path.display()
+        ))
+    })?;
     if found.is_dir() {
         return Err(no("is a directory"));
     }

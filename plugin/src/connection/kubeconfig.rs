@@ -28,9 +28,12 @@ impl Connection {
             Some(Err(why)) => why,
             None => format!("it does not end within {} s", limit.as_secs()),
         };
-        let text = format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig");
-        let named_in_vain = self.kubeconfig.as_ref().is_some_and(|path| path.try_exists().is_ok_and(|exists| !exists));
-        Err(if named_in_vain { CliError::Usage(text) } else { CliError::Connection(text) })
+        Err(self.wrong_kubeconfig(format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig")))
+    }
+
+    /// A kubeconfig that is none: where the command line named it, the command line is wrong, as with every file.
+    pub(super) fn wrong_kubeconfig(&self, text: String) -> CliError {
+        if self.kubeconfig.is_some() { CliError::Usage(text) } else { CliError::Connection(text) }
     }
 
     /// Whether a kubeconfig has what the flags name of it. Where there is none, it has nothing: another cluster than the one that
@@ -45,14 +48,9 @@ impl Connection {
         named("user", &self.user, kubeconfig.auth_infos.iter().map(|c| c.name.as_str()).collect())
     }
 
-    /// What the kubeconfig says, with its cluster's own proxy. kube's reader would refuse what `NO_PROXY` may hold.
-    pub(super) fn config_of(&self, kubeconfig: Kubeconfig) -> Result<(Config, Option<String>), CliError> {
+    /// What the kubeconfig says. kube's reader would refuse what `NO_PROXY` may hold.
+    pub(super) fn config_of(&self, kubeconfig: Kubeconfig) -> Result<OfKubeconfig, CliError> {
         self.has_named(&kubeconfig)?;
-        for cluster in &kubeconfig.clusters {
-            let path = cluster.cluster.as_ref().and_then(|c| c.certificate_authority.as_ref());
-            let key = || format!("certificate-authority of the kubeconfig's cluster {:?}", cluster.name);
-            path.map_or(Ok(()), |path| is_file(key, Path::new(path), self.deadline()))?;
-        }
         let no_cluster = |why: String| {
             CliError::Connection(format!("the kubeconfig names no usable cluster: {why}; choose a --context"))
         };
@@ -62,9 +60,23 @@ impl Connection {
         let context = context.ok_or_else(|| no_cluster(format!("it has no context {name:?}")))?;
         let name = self.cluster.as_ref().unwrap_or(&context.cluster);
         let cluster = kubeconfig.clusters.into_iter().find(|c| c.name == *name).and_then(|c| c.cluster);
-        let cluster = cluster.ok_or_else(|| no_cluster(format!("it has no cluster {name:?}")))?;
+        let mut cluster = cluster.ok_or_else(|| no_cluster(format!("it has no cluster {name:?}")))?;
+        if self.certificate_authority.is_some() {
+            // The flag's takes its place.
+            (cluster.certificate_authority, cluster.certificate_authority_data) = (None, None);
+        }
+        let key = |what: &str| format!("{what} of the kubeconfig's cluster {name:?}");
+        let authority = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
+            (Some(_), _) => Some(key("certificate-authority-data")),
+            (None, Some(path)) => {
+                is_file(|| key("certificate-authority"), Path::new(path), self.deadline())?;
+                Some(key(&format!("certificate-authority {path}")))
+            }
+            (None, None) => None,
+        };
         // As for kubectl, a user that is not there is nobody.
-        let user = self.user.as_ref().or(context.user.as_ref());
+        let user_name = self.user.clone().or(context.user);
+        let user = user_name.as_ref();
         let user = user.and_then(|user| kubeconfig.auth_infos.into_iter().find(|c| c.name == *user)?.auth_info);
         let server = cluster.server.as_ref().ok_or_else(|| no_cluster(format!("cluster {name:?} has no server")))?;
         let server = server.parse().map_err(|e| no_cluster(format!("cluster {name:?}: server {server:?}: {e}")))?;
@@ -88,7 +100,25 @@ impl Connection {
         if let Some(exec) = config.auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
             exec.cluster = Some(told);
         }
-        Ok((config, cluster.proxy_url))
+        Ok(OfKubeconfig { config, proxy: cluster.proxy_url, authority, user: user_name })
+    }
+}
+
+/// What a kubeconfig says of the cluster and of who asks.
+pub(super) struct OfKubeconfig {
+    pub(super) config: Config,
+    /// The cluster's own proxy.
+    pub(super) proxy: Option<String>,
+    /// Where the authority's certificate was read.
+    pub(super) authority: Option<String>,
+    /// The user's name.
+    pub(super) user: Option<String>,
+}
+
+impl From<Config> for OfKubeconfig {
+    /// One that no kubeconfig says.
+    fn from(config: Config) -> Self {
+        Self { config, proxy: None, authority: None, user: None }
     }
 }
 

@@ -1,5 +1,5 @@
-//! A credential that a plugin of the kubeconfig gives: asked for once when the client is made, and again when its token has
-//! run out. kube would run the plugin three times, and wait for it as long as it runs.
+//! A credential that a plugin of the kubeconfig gives: asked for once when the client is made, and again when it has run out or the
+//! API server does not know it. kube would run the plugin three times, and wait for it as long as it runs.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use kube::Client;
@@ -24,7 +24,7 @@ use tower::BoxError;
 use crate::awaited::{Written, awaited};
 use crate::credential::{KEPT, SEEN, WORD, why};
 
-/// A token is renewed so long before it runs out: the request that carries it takes its time.
+/// A credential is renewed so long before it runs out: the request that carries it takes its time.
 const EARLY: SignedDuration = SignedDuration::from_secs(10);
 
 /// The plugin that a kubeconfig's user names.
@@ -35,8 +35,9 @@ pub(super) struct Plugin {
 
 /// What it gave.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ExecCredential {
+    api_version: String,
     status: ExecCredentialStatus,
 }
 
@@ -54,8 +55,35 @@ struct ExecCredentialStatus {
 #[error("{0}; check the kubeconfig's user")]
 pub(super) struct NoCredential(String);
 
-/// The value of `Authorization`, and when it runs out.
-type Token = (HeaderValue, Option<Timestamp>);
+impl NoCredential {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// The versions of the interface that kubectl takes; it took `v1alpha1` until 1.24 (client-go `plugin/pkg/client/auth/exec`).
+const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
+/// What a plugin gave, as requests and handshakes take it.
+#[derive(Clone, Default)]
+pub(super) struct Credential {
+    /// The value of `Authorization`.
+    token: Option<HeaderValue>,
+    /// The certificate and its key, both in PEM.
+    certificate: Option<(String, String)>,
+    /// When it runs out.
+    expires: Option<Timestamp>,
+}
+
+impl Credential {
+    /// Puts what of it belongs to a handshake among the credentials.
+    pub(super) fn put(&self, auth: &mut AuthInfo) {
+        let Some((certificate, key)) = &self.certificate else { return };
+        (auth.client_certificate, auth.client_key) = (None, None);
+        auth.client_certificate_data = Some(base64(certificate));
+        auth.client_key_data = Some(SecretString::from(base64(key)));
+    }
+}
 
 impl Plugin {
     /// The one that these credentials come from, where they come from one: it is taken out of them.
@@ -80,29 +108,37 @@ impl Plugin {
         self.exec.command.as_deref().unwrap_or_default()
     }
 
-    /// Has it give a credential, and puts what of that belongs to a handshake among the credentials. Yields the token, where
-    /// there is one.
-    pub(super) async fn first(&self, auth: &mut AuthInfo, limit: Duration) -> Result<Option<Token>, NoCredential> {
-        let given = self.credential(limit).await?;
-        if let (Some(certificate), Some(key)) = (&given.client_certificate_data, &given.client_key_data)
-            && !certificate.is_empty()
-        {
-            (auth.client_certificate, auth.client_key) = (None, None);
-            auth.client_certificate_data = Some(base64(certificate));
-            auth.client_key_data = Some(SecretString::from(base64(key)));
+    /// Which version of the interface is spoken.
+    fn version(&self) -> Result<&str, NoCredential> {
+        let version = self.exec.api_version.as_deref().unwrap_or_default();
+        if VERSIONS.contains(&version) {
+            return Ok(version);
         }
-        self.token(&given)
+        let [known, older] = VERSIONS;
+        let why = if version.ends_with("/v1alpha1") { ", which kubectl does not take since 1.24" } else { "" };
+        Err(NoCredential(format!(
+            "the credential plugin {:?} is to speak apiVersion {version:?}{why}: {known} and {older} are taken; have the \
+             kubeconfig made anew (`aws eks update-kubeconfig` and the like)",
+            self.name()
+        )))
     }
 
-    fn token(&self, given: &ExecCredentialStatus) -> Result<Option<Token>, NoCredential> {
-        let Some(token) = given.token.as_deref().filter(|token| !token.is_empty()) else { return Ok(None) };
-        let mut header =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|e| self.failed("gave a token", &e))?;
-        header.set_sensitive(true);
-        let expires = given.expiration_timestamp.as_deref().filter(|text| !text.is_empty());
-        let expires =
-            expires.map(str::parse).transpose().map_err(|e| self.failed("gave an expirationTimestamp", &e))?;
-        Ok(Some((header, expires)))
+    /// Has it give a credential.
+    pub(super) async fn give(&self, limit: Duration) -> Result<Credential, NoCredential> {
+        let given = self.credential(limit).await?;
+        let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let token = some(given.token).map(|token| {
+            let mut header =
+                HeaderValue::try_from(format!("Bearer {token}")).map_err(|e| self.failed("gave a token", &e))?;
+            header.set_sensitive(true);
+            Ok(header)
+        });
+        let expires = some(given.expiration_timestamp).map(|text| text.parse::<Timestamp>());
+        Ok(Credential {
+            token: token.transpose()?,
+            certificate: some(given.client_certificate_data).zip(some(given.client_key_data)),
+            expires: expires.transpose().map_err(|e| self.failed("gave an expirationTimestamp", &e))?,
+        })
     }
 
     fn failed(&self, what: &str, why: &dyn Display) -> NoCredential {
@@ -111,6 +147,7 @@ impl Plugin {
 
     /// Runs it within its bounds. It ends when nobody waits any more for what it gives.
     async fn credential(&self, limit: Duration) -> Result<ExecCredentialStatus, NoCredential> {
+        let version = self.version()?;
         let (tell, name) = (Arc::clone(&self.tell), self.name().to_owned());
         let _awaited = awaited(Written::default(), move || tell(&format!("the credential plugin {name:?}")));
         let child = self.guarded(limit).and_then(|mut command| command.spawn());
@@ -122,7 +159,13 @@ impl Plugin {
             return Err(NoCredential(why(&out.stdout)));
         }
         let given = clearwater::yaml::read_one::<ExecCredential>(&String::from_utf8_lossy(&out.stdout));
-        Ok(given.map_err(|e| self.failed("wrote no ExecCredential", &e))?.status)
+        let given = given.map_err(|e| self.failed("wrote no ExecCredential", &e))?;
+        if given.api_version != version {
+            return Err(
+                self.failed("gave another version", &format!("{:?}, and {version} is asked for", given.api_version))
+            );
+        }
+        Ok(given.status)
     }
 
     /// This program, which runs the plugin and is told what client-go tells one. One that may ask somebody has no limit.
@@ -155,28 +198,113 @@ fn base64(text: &str) -> String {
     value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// The client, whose requests carry the plugin's token. One that has run out is renewed by the request that needs it, in the
-/// time that the request has, and no longer than the limit.
-pub(super) fn with_token(client: Client, plugin: Plugin, first: Token, limit: Duration) -> Client {
+/// How a client is made that shows a certificate.
+type Make = dyn Fn(&Credential) -> Result<Client, NoCredential> + Send + Sync;
+
+/// What requests are made with now, and what follows it.
+struct Renewed {
+    plugin: Plugin,
+    limit: Duration,
+    make: Box<Make>,
+    last: Mutex<Last>,
+}
+
+#[derive(Clone)]
+struct Last {
+    client: Client,
+    credential: Credential,
+    /// How many came before it.
+    number: u64,
+    /// Whether it was asked for because its predecessor was refused, and nothing was taken from it yet: a plugin is not run
+    /// again and again for who may not come in.
+    on_trial: bool,
+}
+
+impl Renewed {
+    /// What a request is made with. What has run out is renewed by the request that needs it, in the time that the request has.
+    async fn now(&self) -> Result<Last, NoCredential> {
+        let mut last = self.last.lock().await;
+        if last.credential.expires.is_some_and(|expires| Timestamp::now() + EARLY >= expires) {
+            self.renew(&mut last, false).await?;
+        }
+        Ok(last.clone())
+    }
+
+    /// What follows one that the API server did not know (client-go does the same, `maybeRefreshCreds`); `None` where nothing
+    /// new is to be had.
+    async fn after_refusal(&self, number: u64) -> Result<Option<Last>, NoCredential> {
+        let mut last = self.last.lock().await;
+        if last.number == number {
+            if last.on_trial {
+                return Ok(None);
+            }
+            self.renew(&mut last, true).await?;
+        }
+        Ok(Some(last.clone()))
+    }
+
+    async fn taken(&self, number: u64) {
+        let mut last = self.last.lock().await;
+        last.on_trial &= last.number != number;
+    }
+
+    async fn renew(&self, last: &mut Last, on_trial: bool) -> Result<(), NoCredential> {
+        let credential = self.plugin.give(self.limit).await?;
+        if last.credential.token.is_some() && credential.token.is_none() {
+            return Err(NoCredential("the credential plugin gave a token no more".to_owned()));
+        }
+        // What stands goes on over the connections that it has; what is new is asked over those with the new certificate.
+        if credential.certificate != last.credential.certificate {
+            last.client = (self.make)(&credential)?;
+        }
+        *last = Last { credential, number: last.number + 1, on_trial, client: last.client.clone() };
+        Ok(())
+    }
+}
+
+impl Last {
+    async fn send(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+        if let Some(token) = &self.credential.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        self.client.send(request).await.map_err(BoxError::from)
+    }
+}
+
+/// The client, whose requests carry what the plugin gave, and what it gives later where that has run out or is refused.
+pub(super) fn renewing(
+    client: Client,
+    plugin: Plugin,
+    first: Credential,
+    limit: Duration,
+    make: impl Fn(&Credential) -> Result<Client, NoCredential> + Send + Sync + 'static,
+) -> Client {
     let namespace = client.default_namespace().to_owned();
-    let shared = Arc::new((plugin, Mutex::new(first)));
-    let service = tower::service_fn(move |mut request: http::Request<Body>| {
-        let (client, shared) = (client.clone(), Arc::clone(&shared));
+    let last = Mutex::new(Last { client, credential: first, number: 0, on_trial: false });
+    let shared = Arc::new(Renewed { plugin, limit, make: Box::new(make), last });
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let shared = Arc::clone(&shared);
         async move {
-            request.headers_mut().insert(AUTHORIZATION, header(&shared.0, &shared.1, limit).await?);
-            client.send(request).await.map_err(BoxError::from)
+            let now = shared.now().await?;
+            let (parts, body) = request.into_parts();
+            // A body that is being written cannot be sent twice; ours are whole.
+            let again = body.try_clone().map(|body| http::Request::from_parts(parts.clone(), body));
+            let answer = now.send(http::Request::from_parts(parts, body)).await?;
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                shared.taken(now.number).await;
+                return Ok(answer);
+            }
+            match (shared.after_refusal(now.number).await?, again) {
+                (Some(next), Some(again)) => {
+                    let answer = next.send(again).await?;
+                    if answer.status() != StatusCode::UNAUTHORIZED {
+                        shared.taken(next.number).await;
+                    }
+                    Ok(answer)
+                }
+                _ => Ok::<_, BoxError>(answer),
+            }
         }
     });
     Client::new(service, namespace)
-}
-
-async fn header(plugin: &Plugin, last: &Mutex<Token>, limit: Duration) -> Result<HeaderValue, NoCredential> {
-    let mut last = last.lock().await;
-    if last.1.is_some_and(|expires| Timestamp::now() + EARLY >= expires) {
-        let given = plugin.credential(limit).await?;
-        *last = plugin
-            .token(&given)?
-            .ok_or_else(|| NoCredential("the credential plugin gave a token no more".to_owned()))?;
-    }
-    Ok(last.0.clone())
 }

@@ -2,20 +2,96 @@
 //! with them: `proxy-url` of the kubeconfig's cluster always, else the environment's, which `NO_PROXY` and loopback
 //! addresses are kept from.
 
+use std::error::Error;
+use std::fmt;
 use std::net::IpAddr;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 
+/// What sets the proxy of one cluster alone.
+const OWN: &str = "proxy-url of the kubeconfig's cluster";
+
+/// A proxy, and where it was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proxy {
+    /// Its address, as the client takes it.
+    pub(super) url: Uri,
+    set_by: String,
+}
+
+/// Without who asks: name and password may stand in its address.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.url.scheme_str().unwrap_or("http");
+        write!(f, "the proxy {scheme}://{} ({})", host_and_port(&self.url), self.set_by)
+    }
+}
+
+impl Proxy {
+    /// What is wrong between this proxy and us, or between it and the server; `None` where it led to the server and what is wrong
+    /// is there. hyper-util's own types of these errors cannot be named, and are told by how they begin.
+    pub(super) fn fault(&self, server: &Uri, error: &(dyn Error + 'static)) -> Option<String> {
+        let mut next = Some(error);
+        let said = loop {
+            let error = next?;
+            let said = error.to_string();
+            if let Some(said) = ["tunnel error: ", "SOCKS error: "].iter().find_map(|begin| said.strip_prefix(begin)) {
+                break said.to_owned();
+            }
+            next = error.source();
+        };
+        let (host, way) = (server.host().unwrap_or_default(), host_and_port(server));
+        let without = match self.set_by.as_str() {
+            OWN => "take proxy-url out of the kubeconfig's cluster".to_owned(),
+            _ => format!("add {host} to NO_PROXY"),
+        };
+        let or = format!("or, where the API server is to be reached without it, {without}");
+        Some(match said.as_str() {
+            "failed to create underlying connection" => {
+                format!(
+                    "{self}, by which {way} is to be reached, does not answer: correct its address in {}, {or}",
+                    self.set_by
+                )
+            }
+            "proxy authorization required" => format!(
+                "{self} wants to know who asks for the way to {way} (407): write http://NAME:PASSWORD@{} into {}, {or}",
+                host_and_port(&self.url),
+                self.set_by
+            ),
+            "unsuccessful" => format!(
+                "{self} refuses the way to {way} (its answer to CONNECT is not 200): ask whoever keeps it to open the way, {or}"
+            ),
+            other => format!(
+                "{self} made no way to {way} ({other}): is it a proxy of that kind? correct {}, {or}",
+                self.set_by
+            ),
+        })
+    }
+}
+
+fn host_and_port(of: &Uri) -> String {
+    let port = match (of.port_u16(), of.scheme_str()) {
+        (Some(port), _) => port,
+        (None, Some("http")) => 80,
+        (None, _) => 443,
+    };
+    format!("{}:{port}", of.host().unwrap_or_default())
+}
+
 /// The proxy for a server; `own` is that of the kubeconfig's cluster.
 pub(super) fn proxy(
     server: &Uri,
     own: Option<&str>,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Option<Uri>, String> {
+) -> Result<Option<Proxy>, String> {
+    let made = |url: &str, set_by: &str| {
+        let url = address(url).ok_or_else(|| no_address(set_by, url))?;
+        Ok(Some(Proxy { url, set_by: set_by.to_owned() }))
+    };
     if let Some(own) = own.filter(|own| !own.is_empty()) {
-        return address(own).map(Some).ok_or_else(|| no_address("proxy-url of the kubeconfig's cluster", own));
+        return made(own, OWN);
     }
     let any = |upper: &str| {
         let set = |name: String| variable(&name).filter(|value| !value.is_empty()).map(|value| (name, value));
@@ -27,7 +103,7 @@ pub(super) fn proxy(
         return Ok(None);
     }
     let full = if named.contains("://") { named } else { format!("http://{named}") };
-    address(&full).map(Some).ok_or_else(|| no_address(&name, &full))
+    made(&full, &name)
 }
 
 /// A proxy's address. What is none is an error and never passed over: the way without it may lead nowhere, or elsewhere.
@@ -147,7 +223,8 @@ mod tests {
                 .collect();
             let variable = |name: &str| variables.get(name).map(|v| v.replace('_', " "));
             let found = proxy(&server.parse().unwrap(), None, variable).unwrap();
-            let found = found.map_or_else(|| "-".to_owned(), |uri| uri.to_string().trim_end_matches('/').to_owned());
+            let found =
+                found.map_or_else(|| "-".to_owned(), |proxy| proxy.url.to_string().trim_end_matches('/').to_owned());
             count += 1;
             if found != expected {
                 wrong.push(format!("{line}: {found}"));
@@ -160,8 +237,8 @@ mod tests {
     fn the_kubeconfigs_own_proxy_is_taken_whatever_the_environment_says() {
         let all = |name: &str| Some(if name == "NO_PROXY" { "*" } else { "http://other:1" }.to_owned());
         let of = |own: &str| proxy(&"https://127.0.0.1:6443".parse().unwrap(), Some(own), all);
-        assert_eq!(of("http://proxy:3128").unwrap(), Some("http://proxy:3128/".parse().unwrap()));
-        assert_eq!(of("socks5h://proxy").unwrap(), Some("socks5://proxy:1080/".parse().unwrap()));
+        assert_eq!(of("http://proxy:3128").unwrap().unwrap().url, "http://proxy:3128/");
+        assert_eq!(of("socks5h://proxy").unwrap().unwrap().url, "socks5://proxy:1080/");
         for wrong in ["proxy:3128", "ftp://proxy", "http://"] {
             assert!(of(wrong).unwrap_err().contains("is no URL of http, https or socks5"), "{wrong}");
         }

@@ -24,14 +24,17 @@ mod keys;
 mod name_servers;
 pub(crate) mod preflight;
 pub(crate) mod prepare;
+mod storage_class;
 
 use std::time::Duration;
 
 use clearwater::event::{Operation, Whose};
 use clearwater::manifest::{Item, Lifecycle, ManifestError, Object};
 use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
+use clearwater::text::in_one_line;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::Status;
 use serde_json::Value;
@@ -90,6 +93,21 @@ impl Planned {
         name(&self.item.object)
     }
 
+    /// The pods that are made for it, or made anew: what every question about pods is asked of. `None` where all go on as they
+    /// are.
+    pub(crate) fn pods(&self) -> Option<PlannedPods<'_>> {
+        let more = match (self.operation, &self.item.object) {
+            (Operation::Create, object) => object.replicas().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            (Operation::Change, _) if self.replaced == Replaced::default() => return None,
+            // It rolls with one pod more than it has.
+            (Operation::Change, Object::Deployment(_)) => 1,
+            (Operation::Change, _) => 0,
+            _ => return None,
+        };
+        let spec = self.item.object.pod_template()?.spec.as_ref()?;
+        Some(PlannedPods { owner: self.item.owner.name(), spec, more })
+    }
+
     /// The plan for the same object in another form. One that is to be made is simply made in the new form.
     pub(crate) async fn again(&self, cluster: &Cluster, item: Item, force: bool) -> Result<Self, ApplyError> {
         if self.operation == Operation::Create {
@@ -99,6 +117,17 @@ impl Planned {
         }
         plan_one(cluster, item, force).await
     }
+}
+
+/// Pods of one workload that are made, or made anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlannedPods<'p> {
+    /// Whose they are.
+    pub(crate) owner: &'static str,
+    /// What each of them is.
+    pub(crate) spec: &'p PodSpec,
+    /// How many of them stand beside those that there are.
+    pub(crate) more: u32,
 }
 
 /// An object as kubectl names it: `kind/name` in lower case.
@@ -229,7 +258,7 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
         }
         kube::Error::Api(status) if !is_passing(&error) => ApplyError::Refused {
             object: object.to_owned(),
-            message: status.message.clone(),
+            message: in_one_line(&status.message),
             forbidden: status.is_forbidden()
                 && !Meaning::QuotaExceeded.is_in(&status.message)
                 && policy(&status.message).is_none(),

@@ -7,6 +7,7 @@ mod images;
 mod kept;
 mod members;
 pub(crate) mod nodes;
+mod ports;
 pub(crate) mod quota;
 mod rights;
 pub(crate) mod room;
@@ -18,7 +19,7 @@ use std::collections::BTreeSet;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
-use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{self, Item, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
 use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -38,7 +39,9 @@ const OLDEST_MINOR: u32 = 28;
 /// How many questions are asked at the same time.
 const AT_ONCE: usize = 8;
 
-/// Looks at everything, and yields a line for each, and the components of which nodes lack images. An error is that of an API server which does not know who asks.
+/// Looks at everything, and yields a line for each, and the components of which nodes lack images. In a namespace that is being
+/// removed every further question has that one answer, and none is asked. An error is that of an API server which does not know
+/// who asks.
 pub(crate) async fn check(
     cluster: &Cluster,
     deployment: &Deployment,
@@ -48,6 +51,9 @@ pub(crate) async fn check(
     standing: &LiveState,
     work: &ApplyPlan,
 ) -> Result<(Vec<CheckLine>, BTreeSet<Component>), ApplyError> {
+    if standing.terminating {
+        return Ok((vec![leaving(cluster)], BTreeSet::new()));
+    }
     let (version, rights, secrets, pods, quotas, foreign, (nodes, lacking), domain, etcd, kept) = futures::join!(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
@@ -55,7 +61,7 @@ pub(crate) async fn check(
         admission::check(cluster, standing.namespace, work),
         quota::check(cluster, standing, work),
         foreign(cluster, scope, standing),
-        on_nodes(cluster, work),
+        on_nodes(cluster, deployment, standing, work),
         domain(cluster, deployment.cluster_domain()),
         members::check(cluster, scope, standing),
         kept::check(cluster, standing.namespace, work),
@@ -100,24 +106,27 @@ pub(crate) async fn version(cluster: &Cluster) -> CheckLine {
     }
 }
 
+fn namespace_title(cluster: &Cluster) -> String {
+    format!("namespace {}", cluster.namespace)
+}
+
+/// The one line of a namespace that is being removed: to every further question it is the answer.
+pub(crate) fn leaving(cluster: &Cluster) -> CheckLine {
+    let seen = "it is being removed (Terminating): nothing can be made in it, and nothing else of it was asked";
+    let what_holds = format!(
+        "kubectl get namespace {} -o jsonpath={{.status.conditions}}, which tells what holds it",
+        cluster.namespace
+    );
+    with_fix(
+        line(CheckId::Namespace, namespace_title(cluster), CheckStatus::Failed, seen),
+        Remedy::any(["wait until it is gone, and have it made anew".to_owned(), what_holds]),
+    )
+}
+
 fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine {
-    let title = format!("namespace {}", cluster.namespace);
+    let title = namespace_title(cluster);
     match standing.namespace {
-        Some(_) if standing.terminating => with_fix(
-            line(
-                CheckId::Namespace,
-                title,
-                CheckStatus::Failed,
-                "it is being removed (Terminating): nothing can be made in it",
-            ),
-            Remedy::any([
-                "wait until it is gone, and have it made anew".to_owned(),
-                format!(
-                    "kubectl get namespace {} -o jsonpath={{.status.conditions}}, which tells what holds it",
-                    cluster.namespace
-                ),
-            ]),
-        ),
+        Some(_) if standing.terminating => leaving(cluster),
         Some(true) => line(CheckId::Namespace, title, CheckStatus::Ok, ""),
         Some(false) if create => line(CheckId::Namespace, title, CheckStatus::Ok, "will be created"),
         Some(false) => with_fix(
@@ -131,17 +140,24 @@ fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine
     }
 }
 
-/// What there is to say of the nodes, and of which components they lack images. They are asked for once, and only where pods
-/// or addresses are to come to them.
-async fn on_nodes(cluster: &Cluster, work: &ApplyPlan) -> (Vec<CheckLine>, BTreeSet<Component>) {
-    let changes = work.all().any(|p| p.operation != Operation::Keep && p.item.object.pod_template().is_some());
-    if !changes && work.services_first.balanced.is_empty() {
+/// What there is to say of the nodes, and of which components they lack images. They are asked for once, and only where pods,
+/// addresses or ports are to come to them.
+async fn on_nodes(
+    cluster: &Cluster,
+    deployment: &Deployment,
+    standing: &LiveState,
+    work: &ApplyPlan,
+) -> (Vec<CheckLine>, BTreeSet<Component>) {
+    let ports = ports::to_get(work, standing);
+    if work.pods().next().is_none() && work.services_first.balanced.is_empty() && ports.is_empty() {
         return (Vec::new(), BTreeSet::new());
     }
     let listed = list_all(&Api::<Node>::all(cluster.client.clone()), &ListParams::default()).await;
     let nodes = listed.as_deref().unwrap_or_default();
     let lacking = images::lacking(work, nodes);
     let mut lines = nodes::check(work, &listed);
+    lines.extend(room::check(cluster, work, &listed).await);
+    lines.extend(ports::check(cluster, deployment, &ports, nodes).await);
     lines.extend(images::line(work, &lacking, nodes));
     lines.extend(balancer::check(cluster, work, nodes).await);
     (lines, lacking)
@@ -254,6 +270,8 @@ pub(crate) async fn create_namespace(cluster: &Cluster, level: PodSecurity) -> R
 
 #[cfg(test)]
 mod tests {
+    use clearwater::event::Operation;
+
     use super::*;
 
     #[test]
@@ -309,7 +327,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_was_planned_for_a_new_namespace_is_shown_to_the_api_server_in_it() {
         let deployment = clearwater::config::DeploymentFile::default().deploy("ims").unwrap();
         let manifest = manifest::render(&deployment, &manifest::Inputs::default()).unwrap();

@@ -14,7 +14,7 @@ use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PodTemplateSpec, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -23,14 +23,10 @@ use thiserror::Error;
 
 use crate::apply::keys::random_keys;
 use crate::apply::name_servers::NameServers;
-use crate::apply::{self, ApplyError, Planned, checks};
-use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all, visible};
+use crate::apply::{self, ApplyError, Planned, PlannedPods, checks, storage_class};
+use crate::cluster::{Cluster, FailedAt, NamespaceState, is_forbidden, list_all, visible};
 use crate::observe::{Subject, Workload};
 use crate::rights::grant;
-
-/// The annotation of the StorageClass that claims without one get
-/// (k8s.io/component-helpers `storage/volume/helpers.go`).
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// Why nothing could be planned.
 #[derive(Debug, Error)]
@@ -76,6 +72,8 @@ pub(crate) struct LiveState {
     /// Whether the keys' Secret stands; `None` where it may not be read.
     pub(crate) keys: Option<bool>,
     pub(crate) default_storage_class: Option<bool>,
+    /// The class that claims get which name none.
+    pub(crate) default_class: Option<String>,
     /// Components that an earlier run holds, and until when, in seconds since 1970.
     pub(crate) held: BTreeMap<Component, i64>,
     pub(crate) name_servers: NameServers,
@@ -124,9 +122,8 @@ impl LiveState {
             move |error: kube::Error| PrepareError::Look { namespace, source: FailedAt::new(what, error) }
         };
         let all = ListParams::default();
-        let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let (namespace, deployments, stateful_sets, services, keys, hold, classes, name_servers) = futures::join!(
-            async { namespaces.get_opt(&cluster.namespace).await },
+            cluster.namespace_state(),
             async { list_all(&cluster.api::<DeploymentObject>(), &all).await.map_err(fail("listing deployments")) },
             async { list_all(&cluster.api::<StatefulSet>(), &all).await.map_err(fail("listing statefulsets")) },
             async { list_all(&cluster.api::<Service>(), &all).await.map_err(fail("listing services")) },
@@ -135,25 +132,24 @@ impl LiveState {
             async { list_all(&Api::<StorageClass>::all(cluster.client.clone()), &all).await },
             NameServers::look(&cluster.client).boxed(),
         );
-        let leaving = |n: &Namespace| n.metadata.deletion_timestamp.is_some();
-        let terminating = namespace.as_ref().is_ok_and(|found| found.as_ref().is_some_and(leaving));
         // Who may not read the namespace itself may still work in it.
-        let namespace = visible(namespace).map_err(fail("reading the namespace"))?.map(|found| found.is_some());
+        let namespace =
+            namespace.map_err(|source| PrepareError::Look { namespace: cluster.namespace.clone(), source })?;
         // It matters only where the keys are kept there.
         let keys = visible(keys).map_err(fail("reading the keys' secret"))?.map(|found| found.is_some());
         let hold = visible(hold).map_err(fail("reading what is held"))?.flatten();
         // Whether there is a default one is then left to whoever makes the volume.
         let classes = visible(classes).map_err(fail("listing storageclasses"))?;
-        let classes =
-            classes.map(|list| list.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
+        let classes = classes.map(|list| storage_class::default(&list));
         Ok(Self {
-            namespace,
-            terminating,
+            namespace: namespace.map(|state| state != NamespaceState::Absent),
+            terminating: namespace == Some(NamespaceState::Terminating),
             deployments: deployments?.into_iter().map(|o| (o.name_any(), o)).collect(),
             stateful_sets: stateful_sets?.into_iter().map(|o| (o.name_any(), o)).collect(),
             services: services?.into_iter().map(|o| (o.name_any(), o)).collect(),
             keys,
-            default_storage_class: classes,
+            default_storage_class: classes.as_ref().map(Option::is_some),
+            default_class: classes.flatten(),
             held: hold.as_ref().map(held_by).unwrap_or_default(),
             name_servers,
         })
@@ -405,7 +401,9 @@ impl ApplyPlan {
             .collect();
         let mut work = Self { inputs, pod_security: manifest.pod_security(), ..Self::default() };
         let mut lines = Vec::new();
-        for planned in apply::plan(cluster, &items, standing.namespace != Some(false), force).await {
+        for planned in
+            apply::plan(cluster, &items, standing.namespace != Some(false) && !standing.terminating, force).await
+        {
             match planned {
                 Ok(planned) if is_first(&planned.item) => work.first.push(planned),
                 Ok(planned) => match planned.item.owner {
@@ -450,6 +448,11 @@ impl ApplyPlan {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Planned> {
         self.first.iter().chain(&self.shared).chain(self.of.values().flatten())
+    }
+
+    /// The pods that are made, or made anew.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = PlannedPods<'_>> {
+        self.all().filter_map(Planned::pods)
     }
 
     /// Every object with what will be done to it.

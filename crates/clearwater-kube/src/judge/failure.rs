@@ -8,9 +8,9 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::event::{Evidence, FailureKind};
 use clearwater::remedy::Remedy;
-use clearwater::text::counted;
+use clearwater::text::{counted, in_one_line};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
 use kube::ResourceExt;
 
 use super::policy::{policy, refusal_fix};
@@ -565,7 +565,7 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
         object: about(event),
         container: None,
         reason: "FailedCreate".to_owned(),
-        causes: vec![format!("{}: its pods are refused{by}", about(event)), message],
+        causes: vec![format!("{}: its pods are refused{by}", about(event)), in_one_line(&message)],
         fix,
     })
 }
@@ -630,8 +630,12 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
             return cause(shorten(&format!("waits for a new node: {words}")), false);
         }
         let scheduled = status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "PodScheduled");
-        if let Some(c) = scheduled.filter(|c| c.status == "False") {
-            return cause(shorten(&format!("not scheduled: {}", c.message.as_deref().unwrap_or("no node yet"))), false);
+        let unscheduled = scheduled.filter(|c| c.status == "False");
+        // That a claim is not bound says nothing of why, and the claim's own events do.
+        let told = unscheduled.filter(|c| !c.message.as_deref().is_some_and(|m| Meaning::UnboundClaim.is_in(m)));
+        let no_node = |c: &PodCondition| format!("not scheduled: {}", c.message.as_deref().unwrap_or("no node yet"));
+        if let Some(c) = told {
+            return cause(shorten(&no_node(c)), false);
         }
         if let Some((claim, event)) = awaited_volume(rollout, pod) {
             let message = event.message.as_deref().unwrap_or_default();
@@ -640,6 +644,9 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
                 None => format!("the volume of {claim} is not made: {message}"),
             };
             return cause(shorten(&text), false);
+        }
+        if let Some(c) = unscheduled {
+            return cause(shorten(&no_node(c)), false);
         }
         let last = newest(rollout, |e| {
             mine(e)
@@ -679,7 +686,7 @@ fn last_words(text: &str) -> &str {
 
 /// One line of at most 200 characters.
 fn shorten(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = in_one_line(text);
     match line.char_indices().nth(200) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,

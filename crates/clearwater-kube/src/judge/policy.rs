@@ -34,7 +34,7 @@ pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
     }
     // openshift/apiserver-library-go `pkg/securitycontextconstraints/sccadmission/admission.go`
     if message.contains("unable to validate against any security context constraint") {
-        return of("security context constraints", None);
+        return of(CONSTRAINTS, None);
     }
     if !message.contains("denied the request") {
         return None;
@@ -52,19 +52,25 @@ pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
     of("the admission webhook", webhook)
 }
 
+const CONSTRAINTS: &str = "security context constraints";
+
+/// What has OpenShift run the pods as their images are made: its constraints `anyuid` take any user, and no seccomp profile.
+pub(crate) fn constraints_fix(namespace: &str) -> String {
+    format!(
+        "oc adm policy add-scc-to-user anyuid -z default -n {namespace}, because Clearwater's images start as root, and with it \
+         podSecurityContext: {{seccompProfile: {{type: Unset}}}} in the deployment file, because anyuid takes no seccomp profile; or \
+         constraints of your own that take root and RuntimeDefault"
+    )
+}
+
 /// What to do about pods of a component that admission refuses in these words.
 pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Remedy {
     let file = format!("set what the message names in components.{component} of the deployment file");
     let Some(policy) = policy(message) else {
         return Remedy::any([file, "change the policy".to_owned()]);
     };
-    if policy.kind == "security context constraints" {
-        return Remedy::any([
-            format!(
-                "oc adm policy add-scc-to-user anyuid -z default -n {namespace} (Clearwater's images start as root)"
-            ),
-            file,
-        ]);
+    if policy.kind == CONSTRAINTS {
+        return constraints_fix(namespace).into();
     }
     Remedy::any([file, format!("have whoever keeps {policy} except namespace {namespace} from it")])
 }
@@ -108,6 +114,8 @@ mod tests {
             assert_eq!(policy(message), Some(AdmissionPolicy { kind, name }), "{message}");
             let fix = refusal_fix("sprout", "ims", message).to_string();
             assert!(fix.contains(name.unwrap_or("oc adm policy add-scc-to-user anyuid -z default -n ims")), "{fix}");
+            // anyuid takes no profile: the role alone would change nothing.
+            assert!(name.is_some() || fix.contains("podSecurityContext: {seccompProfile: {type: Unset}}"), "{fix}");
         }
         for message in [
             r#"pods is forbidden: User "x" cannot create resource "pods" in API group "" in the namespace "ims""#,

@@ -136,10 +136,9 @@ impl ClusterDns {
     /// Looks at the cluster's DNS, its file among it.
     pub(crate) async fn look(client: &Client) -> Result<Self, ClusterDnsError> {
         let (seen, model) = Box::pin(Self::servers_and_model(client)).await?;
-        let container = model.as_ref().and_then(|pod| pod.spec.as_ref()?.containers.iter().find(|c| is_coredns(c)));
-        let file = match (container, &model) {
-            (Some(container), Some(pod)) => Some(file(client, &seen.namespace, pod, container).await?),
-            _ => None,
+        let file = match model.spec.iter().flat_map(|s| &s.containers).find(|c| is_coredns(c)) {
+            Some(container) => Some(file(client, &seen.namespace, &model, container).await?),
+            None => None,
         };
         Ok(Self { file, ..seen })
     }
@@ -150,7 +149,7 @@ impl ClusterDns {
     }
 
     /// Also yields the pod that shows how the others are made.
-    async fn servers_and_model(client: &Client) -> Result<(Self, Option<Pod>), ClusterDnsError> {
+    async fn servers_and_model(client: &Client) -> Result<(Self, Pod), ClusterDnsError> {
         let (namespace, service) = service(client).await?;
         let spec = service.spec.clone().unwrap_or_default();
         let selector: Vec<String> =
@@ -163,9 +162,13 @@ impl ClusterDns {
         }
         let selector = selector.join(",");
         let raw = list_pods(client, &namespace, &selector).await?;
-        let model = newest(&raw).cloned();
-        let containers = model.as_ref().and_then(|p| p.spec.as_ref()).map(|s| s.containers.as_slice());
-        let containers = containers.unwrap_or_default();
+        let Some(model) = newest(&raw).cloned() else {
+            return Err(ClusterDnsError::NoServer(format!(
+                "no pod stands behind service {namespace}/{}",
+                service.name_any()
+            )));
+        };
+        let containers = model.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
         let container = containers.iter().find(|c| is_coredns(c));
         let image = container.or(containers.first()).and_then(|c| c.image.clone()).unwrap_or_default();
         let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|ip| ip.parse().ok());

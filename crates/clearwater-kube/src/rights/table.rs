@@ -204,10 +204,11 @@ const UP: &[AccessRule] = &[
         .or_without("whether its class of storage is there"),
     rule(GET, "", &["nodes/proxy"]).cluster().or_without("how many name servers pods get"),
     NODES,
+    rule(LIST, "", &["pods"]).cluster().only_if("pods are made").or_without("room on the nodes"),
     rule(LIST, "", &["pods"])
-        .cluster()
-        .only_if("it is looked whether all of it would fit, and nothing is written")
-        .or_without("room on the nodes"),
+        .cluster_dns()
+        .only_if("node ports are asked for")
+        .or_without("which node ports the API server gives"),
 ];
 
 const STATUS: &[AccessRule] = &[
@@ -222,6 +223,7 @@ const STATUS: &[AccessRule] = &[
 ];
 
 const CHECK: &[AccessRule] = &[
+    NAMESPACE.only_if("pods are on their way out"),
     rule(LIST, "", &["persistentvolumeclaims"]).or_without("what earlier deployments left"),
     rule(LIST, "", &["nodes"]).cluster().or_without("the nodes and their kernels"),
 ];

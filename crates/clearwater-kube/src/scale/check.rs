@@ -225,12 +225,21 @@ async fn nodes(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
             Some(Wanted { component: one.component.name().to_owned(), spec, count: one.more })
         })
         .collect();
-    let lines: Vec<CheckLine> = room::place(&wanted, &mut room::left(&nodes, &pods))
+    room_for(&wanted, &nodes, &pods, title)
+}
+
+/// Whether these nodes have room. Where some may come of which nothing is seen, what finds none is no reason to change nothing.
+fn room_for(wanted: &[Wanted], nodes: &[Node], pods: &[Pod], title: &str) -> Vec<CheckLine> {
+    let hope = room::hope(wanted, nodes, pods);
+    let status = if hope.is_some() { CheckStatus::Warning } else { CheckStatus::Failed };
+    let hope = hope.map_or_else(String::new, |hope| format!("; {hope}"));
+    let lines: Vec<CheckLine> = room::place(wanted, &mut room::left(nodes, pods))
         .into_iter()
         .map(|Unplaced { component, count, of }| {
-            let detail =
-                format!("{count} of {of} new pods of {component} find no node that they may run on with room left");
-            let seen = line(CheckId::Nodes, title, CheckStatus::Failed, detail);
+            let detail = format!(
+                "{count} of {of} new pods of {component} find no node that they may run on with room left{hope}"
+            );
+            let seen = line(CheckId::Nodes, title, status, detail);
             with_fix(
                 seen,
                 format!(
@@ -254,6 +263,21 @@ pub(super) async fn nodes_for(cluster: &Cluster, spec: &PodSpec) -> Option<u32> 
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn nothing_is_refused_for_room_that_an_autoscaler_may_bring() {
+        let spec = json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]});
+        let wanted = [Wanted { component: "sprout".to_owned(), spec: serde_json::from_value(spec).unwrap(), count: 1 }];
+        for (provider, status) in [(Value::Null, CheckStatus::Failed), (json!("gce://p/z/a"), CheckStatus::Warning)] {
+            let node: Node =
+                serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": {"providerID": provider},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}],
+                    "allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}}}))
+                .unwrap();
+            let lines = room_for(&wanted, &[node], &[], "room");
+            assert_eq!(lines[0].status, status, "{lines:?}");
+        }
+    }
 
     #[test]
     fn the_owner_is_found_by_kind_and_name() {

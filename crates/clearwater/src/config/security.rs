@@ -230,6 +230,9 @@ pub enum SeccompType {
     Localhost,
     /// None: every system call may be made.
     Unconfined,
+    /// None is named, and the cluster chooses: a kubelet with `seccompDefault`, OpenShift's security context constraints, of which
+    /// `anyuid` take no other.
+    Unset,
 }
 
 named! {
@@ -238,6 +241,7 @@ named! {
         RuntimeDefault = "RuntimeDefault",
         Localhost = "Localhost",
         Unconfined = "Unconfined",
+        Unset = "Unset",
     }
 }
 

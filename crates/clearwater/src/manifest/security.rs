@@ -53,7 +53,7 @@ fn verbatim(c: &ContainerSecurity) -> core::SecurityContext {
         run_as_non_root: c.run_as_non_root,
         run_as_user: c.run_as_user,
         se_linux_options: c.se_linux_options.as_ref().map(se_linux),
-        seccomp_profile: c.seccomp_profile.as_ref().map(seccomp),
+        seccomp_profile: c.seccomp_profile.as_ref().and_then(seccomp),
         ..core::SecurityContext::default()
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn pod(d: &Deployment, component: Component) -> core::PodSecurityCont
         run_as_non_root: c.run_as_non_root,
         run_as_user: c.run_as_user,
         se_linux_options: c.se_linux_options.as_ref().map(se_linux),
-        seccomp_profile: Some(seccomp(c.seccomp_profile.as_ref().unwrap_or(&usual))),
+        seccomp_profile: seccomp(c.seccomp_profile.as_ref().unwrap_or(&usual)),
         supplemental_groups: (!c.supplemental_groups.is_empty()).then(|| c.supplemental_groups.clone()),
         sysctls: (!c.sysctls.is_empty())
             .then(|| c.sysctls.iter().map(|s| core::Sysctl { name: s.name.clone(), value: s.value.clone() }).collect()),
@@ -80,11 +80,11 @@ pub(super) fn pod(d: &Deployment, component: Component) -> core::PodSecurityCont
     }
 }
 
-fn seccomp(profile: &SeccompProfile) -> core::SeccompProfile {
-    core::SeccompProfile {
+fn seccomp(profile: &SeccompProfile) -> Option<core::SeccompProfile> {
+    (profile.type_ != SeccompType::Unset).then(|| core::SeccompProfile {
         localhost_profile: profile.localhost_profile.clone(),
         type_: profile.type_.name().to_owned(),
-    }
+    })
 }
 
 fn se_linux(options: &SeLinuxOptions) -> core::SELinuxOptions {

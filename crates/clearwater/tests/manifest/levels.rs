@@ -3,7 +3,7 @@
 
 use clearwater::manifest::PodSecurity;
 
-pub(crate) const LEVELS: [(&str, PodSecurity); 17] = [
+pub(crate) const LEVELS: [(&str, PodSecurity); 18] = [
     ("", PodSecurity::Baseline),
     ("release: classic\nimages: {registry: localhost/classic, tag: '2016'}\n", PodSecurity::Baseline),
     ("tailer: sidecar\n", PodSecurity::Baseline),
@@ -16,6 +16,7 @@ pub(crate) const LEVELS: [(&str, PodSecurity); 17] = [
     ("components: {homer: {securityContext: {capabilities: {add: [NET_ADMIN]}}}}\n", PodSecurity::Privileged),
     ("components: {homer: {securityContext: {capabilities: {add: [SYS_CHROOT]}}}}\n", PodSecurity::Baseline),
     ("podSecurityContext: {seccompProfile: {type: Unconfined}}\n", PodSecurity::Privileged),
+    ("podSecurityContext: {seccompProfile: {type: Unset}}\n", PodSecurity::Baseline),
     ("podSecurityContext: {sysctls: [{name: net.core.somaxconn, value: '1024'}]}\n", PodSecurity::Privileged),
     ("podSecurityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: '1'}]}\n", PodSecurity::Baseline),
     ("securityContext: {seLinuxOptions: {type: spc_t}}\n", PodSecurity::Privileged),

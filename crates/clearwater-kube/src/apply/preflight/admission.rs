@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{ENFORCE_LABEL, Object, PodSecurity, held};
-use clearwater::text::counted;
+use clearwater::text::{counted, in_one_line};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
@@ -20,7 +20,7 @@ use super::AT_ONCE;
 use crate::apply::{ApplyError, refusal};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
-use crate::judge::policy::refusal_fix;
+use crate::judge::policy::{constraints_fix, refusal_fix};
 use crate::judge::said::Meaning;
 
 const TITLE: &str = "pods as admission takes them";
@@ -52,7 +52,7 @@ pub(crate) async fn check(
 ) -> Result<Vec<CheckLine>, ApplyError> {
     let samples: Vec<(String, Pod)> = work
         .all()
-        .filter(|p| p.operation != Operation::Keep)
+        .filter(|p| p.pods().is_some())
         .filter_map(|p| Some((p.item.owner.name().to_owned(), sample(&p.item.object)?)))
         .collect();
     if samples.is_empty() {
@@ -64,12 +64,33 @@ pub(crate) async fn check(
     ask(cluster, samples).await
 }
 
+/// The annotation in which OpenShift says which constraints a pod came under
+/// (openshift/apiserver-library-go `pkg/securitycontextconstraints/sccadmission/admission.go`).
+const CONSTRAINTS: &str = "openshift.io/scc";
+
+/// What is said of a pod that is taken, to be run by another user than its image's, which nobody asked for: the images start as
+/// root. OpenShift does so where only its stricter constraints take the pod.
+fn run_by_another(asked: &Pod, taken: &Pod) -> Option<String> {
+    let user = |pod: &Pod| {
+        let spec = pod.spec.as_ref()?;
+        let own = spec.containers.iter().find_map(|c| c.security_context.as_ref()?.run_as_user);
+        own.or_else(|| spec.security_context.as_ref()?.run_as_user)
+    };
+    let given = user(taken).filter(|id| *id != 0 && user(asked).is_none())?;
+    let by = taken.annotations().get(CONSTRAINTS);
+    let by = by.map_or_else(String::new, |name| format!(" (security context constraints {name})"));
+    Some(format!("they would be run as user {given}{by}, and Clearwater's images start as root"))
+}
+
 /// Asks about one pod. In a namespace that was just made the service account comes in a moment, and admission looks for
 /// it before it looks at anything else.
 async fn asked(pods: &Api<Pod>, params: &PostParams, pod: &Pod) -> Result<Pod, kube::Error> {
     let mut pauses = before(Instant::now() + ACCOUNT, doubling(Duration::from_millis(50), Duration::from_millis(500)));
     loop {
-        let Err(error) = pods.create(params, pod).await else { return Ok(pod.clone()) };
+        let error = match pods.create(params, pod).await {
+            Ok(taken) => return Ok(taken),
+            Err(error) => error,
+        };
         let no_account = |e: &kube::Error| matches!(e, kube::Error::Api(s) if Meaning::NoAccount.is_in(&s.message));
         unless_lasting(error, no_account, &mut pauses).await?;
     }
@@ -88,16 +109,28 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         .into_iter()
         .map(|(name, pod)| {
             let (pods, params) = (pods.clone(), params.clone());
-            async move { (name, asked(&pods, &params, &pod).await) }.boxed()
+            async move {
+                let taken = asked(&pods, &params, &pod).await;
+                (name, taken.map(|taken| run_by_another(&pod, &taken)))
+            }
+            .boxed()
         })
         .collect();
-    let answers: Vec<(String, Result<Pod, kube::Error>)> = stream::iter(questions).buffered(AT_ONCE).collect().await;
+    let answers: Vec<(String, Result<Option<String>, kube::Error>)> =
+        stream::iter(questions).buffered(AT_ONCE).collect().await;
     let count = answers.len();
     // One line for each thing that must be done about it: a policy refuses all pods alike.
     let mut refused: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
     let mut unseen: Option<(Vec<String>, String)> = None;
     for (name, answer) in answers {
-        let Err(error) = answer else { continue };
+        let error = match answer {
+            Ok(None) => continue,
+            Ok(Some(why)) => {
+                refused.entry(constraints_fix(&cluster.namespace)).or_insert_with(|| (Vec::new(), why)).0.push(name);
+                continue;
+            }
+            Err(error) => error,
+        };
         let status = match error {
             kube::Error::Api(status) if status.code == 401 => {
                 return Err(refusal(&format!("pod of {name} (a dry run)"), kube::Error::Api(status)));
@@ -131,7 +164,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         } else {
             refusal_fix(&name, &cluster.namespace, &status.message).to_string()
         };
-        refused.entry(fix).or_insert_with(|| (Vec::new(), status.message.clone())).0.push(name);
+        refused.entry(fix).or_insert_with(|| (Vec::new(), in_one_line(&status.message))).0.push(name);
     }
     let mut lines: Vec<CheckLine> = refused
         .into_iter()
@@ -156,6 +189,35 @@ mod tests {
 
     fn samples() -> Vec<(String, Pod)> {
         vec![("sprout".to_owned(), Pod::default()), ("bono".to_owned(), Pod::default())]
+    }
+
+    /// What OpenShift makes of a pod that only its stricter constraints take.
+    #[tokio::test]
+    async fn a_pod_that_would_be_run_by_another_user_is_refused() {
+        let taken = |user: serde_json::Value| {
+            serde_json::json!({"kind": "Pod", "apiVersion": "v1",
+                "metadata": {"name": "a", "annotations": {"openshift.io/scc": "restricted-v2"}},
+                "spec": {"containers": [{"name": "a", "securityContext": {"runAsUser": user}}]}})
+        };
+        for (user, status) in [
+            (serde_json::json!(1_000_680_000), CheckStatus::Failed),
+            (serde_json::json!(0), CheckStatus::Ok),
+            (serde_json::Value::Null, CheckStatus::Ok),
+        ] {
+            let answer = taken(user);
+            let (cluster, _) = fake_api::cluster(move |_| Some(answer.clone()));
+            let lines = ask(&cluster, samples()).await.unwrap();
+            let [line] = &lines[..] else { panic!("{lines:?}") };
+            assert_eq!(line.status, status, "{line:?}");
+            if status == CheckStatus::Failed {
+                assert!(
+                    line.detail.contains("as user 1000680000 (security context constraints restricted-v2)"),
+                    "{line:?}"
+                );
+                let fix = line.fix.as_ref().unwrap().to_string();
+                assert!(fix.contains("anyuid -z default -n ims") && fix.contains("{type: Unset}"), "{fix}");
+            }
+        }
     }
 
     async fn asked(code: u16, reason: &'static str) -> Result<Vec<CheckLine>, ApplyError> {

@@ -51,7 +51,7 @@ pub(super) async fn check(cluster: &Cluster, namespace: Option<bool>, work: &App
     );
     let fix = Remedy::any([
         format!("set components.cassandra.replicas: {all} in the deployment file"),
-        format!("kubectl delete pvc {}, where they are not wanted", names.join(" ")),
+        format!("kubectl delete pvc -n {} {}, where they are not wanted", cluster.namespace, names.join(" ")),
     ]);
     Some(with_fix(line(CheckId::Leftovers, title, CheckStatus::Failed, detail), fix))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
 use kube::ResourceExt;
@@ -63,7 +63,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 /// Whether pods may be put onto a node, once it is ready.
-fn is_open(node: &Node) -> bool {
+pub(super) fn is_open(node: &Node) -> bool {
     node.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true))
 }
 
@@ -77,17 +77,14 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// The components of which pods are to be made or made anew, by what they ask of a node.
+/// The components of which pods are made or made anew, by what they ask of a node.
 fn groups(work: &ApplyPlan) -> Vec<(Wants, Vec<String>)> {
     let mut groups: Vec<(Wants, Vec<String>)> = Vec::new();
-    for planned in work.all().filter(|p| p.operation != Operation::Keep) {
-        if let Some(spec) = planned.item.object.pod_template().and_then(|t| t.spec.as_ref()) {
-            let wants = Wants::of(spec);
-            let name = planned.item.owner.name().to_owned();
-            match groups.iter_mut().find(|(w, _)| *w == wants) {
-                Some((_, names)) => names.push(name),
-                None => groups.push((wants, vec![name])),
-            }
+    for pods in work.pods() {
+        let (wants, name) = (Wants::of(pods.spec), pods.owner.to_owned());
+        match groups.iter_mut().find(|(w, _)| *w == wants) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((wants, vec![name])),
         }
     }
     groups

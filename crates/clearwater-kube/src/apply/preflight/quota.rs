@@ -6,7 +6,7 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{Object, held};
 use clearwater::remedy::Remedy;
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, PodTemplateSpec, ResourceQuota};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, ResourceQuota};
 use kube::ResourceExt;
 use kube::api::ListParams;
 
@@ -36,25 +36,19 @@ pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
     sum
 }
 
-/// How many pods making an object takes. A changed Deployment rolls with one pod more than it has.
-pub(super) fn pods_made(one: &Planned) -> i32 {
-    match (one.operation, &one.item.object) {
-        (Operation::Create, object) => object.replicas().map_or(0, |r| r.max(0)),
-        (Operation::Change, Object::Deployment(_)) => 1,
-        _ => 0,
-    }
-}
-
-/// What making these objects takes in all. Claims that stand already, by these names, are taken as they are.
-fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>, standing: &BTreeSet<String>) -> BTreeMap<String, f64> {
+/// What making these objects takes in all. Claims that stand already, by these names, are taken as they are; those that name no
+/// class get the default one before they are counted (kubernetes `plugin/pkg/admission/storage/storageclass/setdefault`).
+fn total_demand<'p>(
+    planned: impl Iterator<Item = &'p Planned>,
+    standing: &BTreeSet<String>,
+    default_class: Option<&str>,
+) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::new();
     for one in planned {
         let object = &one.item.object;
-        let pods = pods_made(one);
-        if let Some(spec) = object.pod_template().and_then(|t: &PodTemplateSpec| t.spec.as_ref()) {
-            for (name, n) in demand(spec) {
-                *sum.entry(name).or_default() += n * f64::from(pods);
-            }
+        let made = one.pods();
+        for (name, n) in made.iter().flat_map(|pods| demand(pods.spec)) {
+            *sum.entry(name).or_default() += n * made.map_or(0.0, |pods| f64::from(pods.more));
         }
         if let Object::StatefulSet(set) = object
             && one.operation == Operation::Create
@@ -62,13 +56,14 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>, standing: &BTree
             for claim in
                 held::<StatefulSetSpec>(&set.spec).into_iter().flat_map(|s| s.volume_claim_templates.iter().flatten())
             {
-                let made = (0..pods).filter(|n| !standing.contains(&claim_name(claim, object.name(), *n))).count();
-                claim_demand(claim, f64::from(u32::try_from(made).unwrap_or(u32::MAX)), &mut sum);
+                let pods = 0..made.map_or(0, |pods| pods.more);
+                let made = pods.filter(|n| !standing.contains(&claim_name(claim, object.name(), *n))).count();
+                claim_demand(claim, default_class, f64::from(u32::try_from(made).unwrap_or(u32::MAX)), &mut sum);
             }
         }
         if let Object::PersistentVolumeClaim(claim) = object {
             if one.operation == Operation::Create {
-                claim_demand(claim, 1.0, &mut sum);
+                claim_demand(claim, default_class, 1.0, &mut sum);
             }
             continue;
         }
@@ -88,16 +83,23 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>, standing: &BTree
 }
 
 /// The claim of one pod of a StatefulSet (kubernetes `pkg/controller/statefulset/stateful_set_utils.go`).
-fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: i32) -> String {
+fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: u32) -> String {
     format!("{}-{set}-{ordinal}", template.name_any())
 }
 
 /// What so many claims take.
-fn claim_demand(claim: &PersistentVolumeClaim, count: f64, sum: &mut BTreeMap<String, f64>) {
+fn claim_demand(
+    claim: &PersistentVolumeClaim,
+    default_class: Option<&str>,
+    count: f64,
+    sum: &mut BTreeMap<String, f64>,
+) {
     let Some(spec) = &claim.spec else { return };
     let size = spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage"));
     let size = size.and_then(|q| clearwater::quantity::parse(&q.0)).unwrap_or_default();
-    let class = spec.storage_class_name.as_ref().map(|class| format!("{class}.storageclass.storage.k8s.io/"));
+    // An empty name is one: that of claims that are to have no class.
+    let class = spec.storage_class_name.as_deref().or(default_class).filter(|class| !class.is_empty());
+    let class = class.map(|class| format!("{class}.storageclass.storage.k8s.io/"));
     let mut add = |name: String, n: f64| *sum.entry(name).or_default() += n * count;
     add("count/persistentvolumeclaims".to_owned(), 1.0);
     for prefix in [String::new()].into_iter().chain(class) {
@@ -110,7 +112,8 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
     if standing.namespace == Some(false) {
         return Vec::new();
     }
-    let wanted = total_demand(work.all(), &BTreeSet::new());
+    let default_class = standing.default_class.as_deref();
+    let wanted = total_demand(work.all(), &BTreeSet::new(), default_class);
     let quotas = match quotas(cluster).await {
         Ok(quotas) => quotas,
         Err(line) => return vec![line],
@@ -124,7 +127,7 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
     match list_all(&cluster.api::<PersistentVolumeClaim>(), &ListParams::default()).await {
         Ok(claims) => {
             let standing = claims.iter().map(ResourceExt::name_any).collect();
-            judge(&quotas, &total_demand(work.all(), &standing), fix)
+            judge(&quotas, &total_demand(work.all(), &standing, default_class), fix)
         }
         Err(_) => lines,
     }
@@ -221,9 +224,9 @@ mod tests {
         let manifest = render(&deployment, &Inputs::default()).unwrap();
         let planned: Vec<Planned> =
             manifest.items().iter().cloned().map(|item| Planned::new(item, None, Operation::Create)).collect();
-        let wanted = total_demand(planned.iter(), &BTreeSet::new());
+        let wanted = total_demand(planned.iter(), &BTreeSet::new(), None);
         let standing = BTreeSet::from(["data-etcd-0".to_owned(), "data-etcd-1".to_owned()]);
-        let beside_standing = total_demand(planned.iter(), &standing);
+        let beside_standing = total_demand(planned.iter(), &standing, None);
         assert!((wanted["persistentvolumeclaims"] - 1.0).abs() < 1e-9);
         assert!(beside_standing.get("persistentvolumeclaims").is_none_or(|n| n.abs() < 1e-9));
         // A quota that is full with the claim that an earlier deployment left has room for it.
@@ -257,6 +260,38 @@ mod tests {
             let lines = against(&cluster, &wanted, fix).await;
             let status = if fits { CheckStatus::Ok } else { CheckStatus::Failed };
             assert_eq!(lines[0].status, status, "{name} {limit} {used}: {lines:?}");
+        }
+    }
+
+    /// The API server gives a claim the default class before it counts it.
+    #[tokio::test]
+    async fn claims_that_name_no_class_count_against_quotas_of_the_default_one() {
+        let file = "apiVersion: clearwater/v1\netcdStorage: {persistent: true, size: 2Gi}\n";
+        let deployment = DeploymentFile::parse(file, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+        let manifest = render(&deployment, &Inputs::default()).unwrap();
+        let of = |item| Planned::new(item, None, Operation::Create);
+        let shared: Vec<Planned> = manifest.items().iter().cloned().map(of).collect();
+        let work = ApplyPlan { shared, ..ApplyPlan::default() };
+        for (default_class, quota, status) in [
+            (Some("gold"), "gold.storageclass.storage.k8s.io/requests.storage", CheckStatus::Failed),
+            (Some("gold"), "gold.storageclass.storage.k8s.io/persistentvolumeclaims", CheckStatus::Failed),
+            (Some("gold"), "slow.storageclass.storage.k8s.io/persistentvolumeclaims", CheckStatus::Ok),
+            (None, "gold.storageclass.storage.k8s.io/requests.storage", CheckStatus::Ok),
+        ] {
+            let live = LiveState {
+                namespace: Some(true),
+                default_class: default_class.map(str::to_owned),
+                ..LiveState::default()
+            };
+            let (cluster, _) = fake_api::cluster(move |path| {
+                let items = match path.rsplit('/').next() {
+                    Some("persistentvolumeclaims") => json!([]),
+                    _ => json!([{"metadata": {"name": "q"}, "status": {"hard": {quota: "0"}, "used": {quota: "0"}}}]),
+                };
+                Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+            });
+            let lines = check(&cluster, &live, &work).await;
+            assert_eq!(lines[0].status, status, "{default_class:?} {quota}: {lines:?}");
         }
     }
 

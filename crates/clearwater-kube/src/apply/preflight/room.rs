@@ -1,19 +1,25 @@
 //! Whether what would be made fits onto the nodes, by what its pods request.
 
-use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::remedy::Remedy;
+use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
+use clearwater::remedy::{Permission, Remedy};
 use clearwater::text::counted;
 use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
+use super::super::Planned;
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
-use super::nodes::{Wants, is_usable};
-use super::quota::{pods_made, short};
+use super::nodes::{Wants, is_open, is_usable};
+use super::quota::short;
 use crate::cluster::{Cluster, list_all};
 
 const TITLE: &str = "room on the nodes for all of it";
+/// How nodes are named (`providerID`) that no autoscaler makes: those of clusters on one machine, or of machines that somebody
+/// set up.
+const WITHOUT_AUTOSCALER: [&str; 4] = ["kind", "k3s", "rke2", "minikube"];
+/// Pods of the system have this priority or a higher one (kubernetes `pkg/apis/scheduling/types.go`, `HighestUserDefinablePriority`).
+const SYSTEM_PRIORITY: i32 = 1_000_000_000;
 
 /// Processors and bytes of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -105,7 +111,10 @@ pub(crate) fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
         let runs = |pod: &&Pod| {
             let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
             let here = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(name.as_str());
-            here && !matches!(phase, Some("Succeeded" | "Failed"))
+            // What goes leaves its place, and what only keeps one for others (its priority says so) gives way.
+            let goes = pod.metadata.deletion_timestamp.is_some();
+            let gives_way = pod.spec.as_ref().and_then(|s| s.priority).is_some_and(|priority| priority < 0);
+            here && !goes && !gives_way && !matches!(phase, Some("Succeeded" | "Failed"))
         };
         let none = Left { node, size: Size::by(has), pods: has("pods") };
         pods.iter().filter(runs).filter_map(|pod| pod.spec.as_ref()).fold(none, |left, spec| Left {
@@ -139,19 +148,54 @@ pub(crate) fn place(wanted: &[Wanted], left: &mut [Left<'_>]) -> Vec<Unplaced> {
     without
 }
 
+const ALL_PODS: &str = "list pods in all namespaces";
+
+/// Every pod of the cluster.
+async fn running(cluster: &Cluster) -> Result<Vec<Pod>, kube::Error> {
+    let pods: Api<Pod> = Api::all(cluster.client.clone());
+    list_all(&pods, &ListParams::default()).await
+}
+
 /// The nodes, and the pods that run on them; an error is the line that says what could not be seen.
 pub(crate) async fn seen(cluster: &Cluster, title: &str) -> Result<(Vec<Node>, Vec<Pod>), CheckLine> {
-    let (nodes, pods): (Api<Node>, Api<Pod>) = (Api::all(cluster.client.clone()), Api::all(cluster.client.clone()));
-    let all = ListParams::default();
-    match futures::join!(list_all(&nodes, &all), list_all(&pods, &all)) {
+    let (nodes, all): (Api<Node>, _) = (Api::all(cluster.client.clone()), ListParams::default());
+    match futures::join!(list_all(&nodes, &all), running(cluster)) {
         (Ok(nodes), Ok(pods)) => Ok((nodes, pods)),
         (Err(error), _) => Err(unseen(CheckId::Nodes, title, "list nodes", &error)),
-        (_, Err(error)) => Err(unseen(CheckId::Nodes, title, "list pods in all namespaces", &error)),
+        (_, Err(error)) => Err(unseen(CheckId::Nodes, title, ALL_PODS, &error)),
     }
 }
 
+/// Why there may be room of which nothing is seen: what is only to be waited for is no reason to write nothing.
+pub(crate) fn hope(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> Option<String> {
+    let takes = |node: &&Node| wanted.iter().any(|one| Wants::of(&one.spec).fit(node));
+    if let Some(away) = nodes.iter().find(|n| is_open(n) && !is_usable(n) && takes(n)) {
+        return Some(format!("node {} may come back", away.name_any()));
+    }
+    // What makes nodes, cluster-autoscaler or Karpenter or a cloud's own, makes them at a provider. Where a cluster's nodes are of
+    // none, nobody does.
+    let provider = |node: &Node| {
+        let id = node.spec.as_ref()?.provider_id.as_ref()?;
+        let (provider, _) = id.split_once("://")?;
+        (!WITHOUT_AUTOSCALER.contains(&provider)).then(|| provider.to_owned())
+    };
+    if let Some(provider) = nodes.iter().find_map(provider) {
+        return Some(format!("an autoscaler may make nodes where these come from ({provider})"));
+    }
+    if nodes.is_empty()
+        || nodes.iter().any(|n| is_usable(n) && n.status.as_ref().is_none_or(|s| s.allocatable.is_none()))
+    {
+        return Some("not every node says what it has".to_owned());
+    }
+    // The pods get the default class' priority, whatever it is, and may take the place of those of a lower one.
+    let ranked =
+        |pod: &&Pod| pod.spec.as_ref().and_then(|s| s.priority).is_some_and(|p| (1..SYSTEM_PRIORITY).contains(&p));
+    pods.iter().find(ranked).map(|_| "pods of a lower priority may have to give way".to_owned())
+}
+
 /// Compares what is wanted with what is left: all together, and then one by one, the largest first. That finds no place where
-/// another order might, so that what it does not find is a warning; where the sum is more than there is, nothing helps.
+/// another order might, so that what it does not find is a warning; where the sum is more than there is, nothing helps but what
+/// may still come.
 fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
     let mut left = left(nodes, pods);
     let count: u32 = wanted.iter().map(|one| one.count).sum();
@@ -169,9 +213,18 @@ fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
         short(free.cpu),
         short(free.memory)
     );
-    let fix = Remedy::any(["add a node", "make room", "lower components.NAME.resources in the deployment file"]);
+    let fix = Remedy::any([
+        "add a node".into(),
+        "make room".into(),
+        "lower components.NAME.resources in the deployment file".into(),
+        Remedy::from(Permission::SkipCheck(CheckId::Nodes.name())),
+    ]);
     if !all.fits(free) || f64::from(count) > places {
-        return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix);
+        let (status, detail) = match hope(wanted, nodes, pods) {
+            Some(hope) => (CheckStatus::Warning, format!("{detail}; {hope}")),
+            None => (CheckStatus::Failed, detail),
+        };
+        return with_fix(line(CheckId::Nodes, TITLE, status, detail), fix);
     }
     if let Some(one) = place(wanted, &mut left).first() {
         let detail = format!("{detail}; no node was found that takes all of {}", one.component);
@@ -180,21 +233,24 @@ fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
     line(CheckId::Nodes, TITLE, CheckStatus::Ok, detail)
 }
 
-/// Whether the nodes have room for everything that would be made.
-pub(crate) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine> {
-    let of = |planned: &super::super::Planned| {
-        let count = u32::try_from(pods_made(planned)).ok().filter(|count| *count > 0)?;
-        let spec = planned.item.object.pod_template()?.spec.clone()?;
-        Some(Wanted { component: planned.item.owner.name().to_owned(), spec, count })
-    };
-    let wanted: Vec<Wanted> = work.all().filter_map(of).collect();
-    if wanted.is_empty() {
-        return Vec::new();
-    }
-    match seen(cluster, TITLE).await {
-        Ok((nodes, pods)) => vec![judge(&wanted, &nodes, &pods)],
-        Err(line) => vec![line],
-    }
+/// Whether the nodes have room for all pods that are made beside those that stand. What rolls does so one by one, and is
+/// given its time.
+pub(super) async fn check(
+    cluster: &Cluster,
+    work: &ApplyPlan,
+    nodes: &Result<Vec<Node>, kube::Error>,
+) -> Option<CheckLine> {
+    let created = work.all().filter(|p| p.operation == Operation::Create).filter_map(Planned::pods);
+    let wanted: Vec<Wanted> = created
+        .filter(|pods| pods.more > 0)
+        .map(|pods| Wanted { component: pods.owner.to_owned(), spec: pods.spec.clone(), count: pods.more })
+        .collect();
+    // Where nodes may not be listed another line says so.
+    let nodes = nodes.as_ref().ok().filter(|_| !wanted.is_empty())?;
+    Some(match running(cluster).await {
+        Ok(pods) => judge(&wanted, nodes, &pods),
+        Err(error) => unseen(CheckId::Nodes, TITLE, ALL_PODS, &error),
+    })
 }
 
 #[cfg(test)]
@@ -252,12 +308,58 @@ mod tests {
         );
         let nowhere = judge(&[wanted(1, 100, 100)], &[], &[]);
         assert!(
-            nowhere.status == Failed && nowhere.detail.ends_with("0 and 0 are free, and places for 0"),
-            "{nowhere:?}"
+            nowhere.status == Warning && nowhere.detail.contains("0 and 0 are free, and places for 0"),
+            "the line of selectors and taints refuses: {nowhere:?}"
         );
         // Where nobody may run is no room.
         let tainted = [node("a", 4000, 4000, 10, &json!([{"key": "team", "effect": "NoSchedule"}]))];
         assert_eq!(judge(&[wanted(1, 100, 100)], &tainted, &[]).status, Failed);
+    }
+
+    /// What may still come, or give way, is no reason to write nothing.
+    #[test]
+    fn nothing_is_refused_for_room_that_may_come() {
+        use CheckStatus::{Failed, Ok, Warning};
+        let plain = node("a", 1000, 1000, 10, &json!([]));
+        let changed = |change: &dyn Fn(&mut Node)| {
+            let mut node = plain.clone();
+            change(&mut node);
+            node
+        };
+        let of = |id: &str| {
+            let id = id.to_owned();
+            changed(&move |node| node.spec.as_mut().unwrap().provider_id = Some(id.clone()))
+        };
+        let away = changed(&|node| {
+            node.metadata.name = Some("away".to_owned());
+            node.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "Unknown".to_owned();
+        });
+        let silent = changed(&|node| node.status.as_mut().unwrap().allocatable = None);
+        let with_priority = |priority: i32| {
+            let mut pod = pod("a", "Running", 900, 100);
+            pod.spec.as_mut().unwrap().priority = Some(priority);
+            pod
+        };
+        let mut going = with_priority(0);
+        going.metadata.deletion_timestamp =
+            serde_json::from_value(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}))
+                .map(|m: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| m.deletion_timestamp)
+                .unwrap();
+        for (nodes, pods, status) in [
+            (vec![plain.clone()], vec![with_priority(0)], Failed),
+            (vec![of("kind://docker/a")], vec![with_priority(0)], Failed),
+            (vec![of("aws:///eu-west-1a/i-1")], vec![with_priority(0)], Warning),
+            (vec![plain.clone(), away], vec![with_priority(0)], Warning),
+            (vec![silent], vec![], Warning),
+            // Placeholders that keep room for others, and what goes.
+            (vec![plain.clone()], vec![with_priority(-10)], Ok),
+            (vec![plain.clone()], vec![going], Ok),
+            (vec![plain.clone()], vec![with_priority(1000)], Warning),
+            (vec![plain.clone()], vec![with_priority(2_000_000_000)], Failed),
+        ] {
+            let line = judge(&[wanted(1, 500, 100)], &nodes, &pods);
+            assert_eq!(line.status, status, "{nodes:?} {pods:?}: {line:?}");
+        }
     }
 
     #[test]
@@ -336,7 +438,9 @@ mod tests {
             };
             let sum = |of: fn(&(u32, u32, u32)) -> u32| asked.iter().map(|one| i64::from(one.0 * of(one))).sum::<i64>();
             let fits = sum(|a| a.1) <= left(|n| n.0, |t| t.1) && sum(|a| a.2) <= left(|n| n.1, |t| t.2) && sum(|_| 1) <= left(|n| n.2, |_| 1);
-            prop_assert!(fits || line.status == CheckStatus::Failed, "{line:?}");
+            // Where there are no nodes another line refuses.
+            let refused = if nodes.is_empty() { CheckStatus::Warning } else { CheckStatus::Failed };
+            prop_assert!(fits || line.status == refused, "{line:?}");
             prop_assert!(!fits || line.status != CheckStatus::Failed, "{line:?}");
         }
     }

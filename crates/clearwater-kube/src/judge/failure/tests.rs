@@ -285,6 +285,32 @@ fn a_volume_that_nobody_makes() {
         text.as_deref(),
         Some("waits for ebs.csi.aws.com to make the volume of data-etcd-0: is its driver installed?")
     );
+    // With a class that binds at once the scheduler speaks too, and says less.
+    let mut unbound = pod.clone();
+    unbound.status = serde_json::from_value(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
+        "status": "False", "reason": "Unschedulable", "lastTransitionTime": "1970-01-01T00:00:00Z",
+        "message": "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."}]}))
+    .unwrap();
+    let told = |events: &[&Event]| {
+        let none = Exits::default();
+        let context = RolloutContext {
+            component: Component::Etcd,
+            pods: vec![&unbound],
+            events: events.to_vec(),
+            exits: &none,
+            needs_served_since: None,
+            since: at(0),
+            now: at(5),
+            grace: Grace::default(),
+        };
+        cause(&context).unwrap().text
+    };
+    let early = claim("ExternalProvisioning", awaited, 1);
+    assert_eq!(
+        told(&[&early]),
+        "waits for ebs.csi.aws.com to make the volume of data-etcd-0: is its driver installed?"
+    );
+    assert!(told(&[]).starts_with("not scheduled: 0/2 nodes are available"), "{}", told(&[]));
     let failure = rollout(&[&waits], 121).0.unwrap();
     assert!(failure.fix.to_string().contains("components.etcd.storage.persistent: false"), "{failure:?}");
     assert!(failure.causes[0].contains("ebs.csi.aws.com"), "{failure:?}");
