@@ -165,15 +165,14 @@ async fn passed(
             return Err(CliError::Refused("not confirmed, nothing was written".to_owned()));
         }
     }
-    let kept = match kept {
-        Some(kept) => kept,
-        None => {
-            passage.begin()?;
-            let ended = drive(backup(cluster, BackupOptions::new()), &mut Steps::default(), None, signals).await?;
-            let kept = ended.value?;
-            archive::write(&passage.backup, &archive::packed(&kept)?)?;
-            kept
-        }
+    let kept = if let Some(kept) = kept {
+        kept
+    } else {
+        passage.begin()?;
+        let ended = drive(backup(cluster, BackupOptions::new()), &mut Steps::default(), None, signals).await?;
+        let kept = ended.value?;
+        archive::write(&passage.backup, &archive::packed(&kept)?)?;
+        kept
     };
     // After this, what the stores hold is in the file alone.
     if kept.namespace != deployment.namespace() || kept.home_domain != deployment.home_domain() {
