@@ -13,7 +13,7 @@ use clearwater_kube::exposure::bono_addresses;
 use clearwater_kube::up::{UpOptions, up};
 use tokio::time::timeout;
 
-use crate::advice::{command_in, kubectl};
+use crate::advice::{self, command_in, kubectl};
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
@@ -125,6 +125,8 @@ impl Up {
     }
 
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        // Without a file the defaults are what is wanted.
+        advice::made_of(self.file.typed());
         let deployment = self.file.deployment(context, self.output.is_none())?;
         let mut options = UpOptions::new(deployment.clone())
             .policy(self.scope.order)
