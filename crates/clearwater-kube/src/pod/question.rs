@@ -48,7 +48,7 @@ const MEMCACHED: &str = r#"{
   LC_ALL=C printf '%q\n' "$l"
 } 3<>"/dev/tcp/$1/$2""#;
 
-/// Sends CQL's `OPTIONS` (native_protocol_v3.spec §2 and §4.1.3): version 3, no flags, stream 0, opcode 5, no body. One byte of
+/// Sends CQL's `OPTIONS` (`native_protocol_v3.spec` §2 and §4.1.3): version 3, no flags, stream 0, opcode 5, no body. One byte of
 /// the answer tells that the program is alive: one that hangs has its connections taken by the kernel, and nothing comes.
 /// Address, port, patience.
 const CQL: &str = r#"{
