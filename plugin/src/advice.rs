@@ -19,6 +19,28 @@ pub(crate) fn lead_to(place: Place) {
     *PLACE.write().unwrap_or_else(PoisonError::into_inner) = place;
 }
 
+/// What says which deployment an `up` makes, each flag after a blank; `None` where the command line does not know.
+static MADE_OF: RwLock<Option<String>> = RwLock::new(None);
+
+/// What stands was made of this, or is to be: each `up` that is advised from now on names it, lest it put defaults over what a
+/// file has set.
+pub(crate) fn made_of(flags: String) {
+    *MADE_OF.write().unwrap_or_else(PoisonError::into_inner) = Some(flags);
+}
+
+/// An `up`, as it can be typed: of the same deployment. Where that is not known, who types it has to say it.
+pub(crate) fn up(words: &str) -> String {
+    let made_of = MADE_OF.read().unwrap_or_else(PoisonError::into_inner);
+    command(&format!("up{words}")) + made_of.as_deref().unwrap_or(" -f FILE")
+}
+
+/// The same, with what there is to say.
+fn up_told(words: &str) -> String {
+    let is_known = MADE_OF.read().unwrap_or_else(PoisonError::into_inner).is_some();
+    let note = if is_known { "" } else { " (its deployment file; without -f it gets the defaults)" };
+    up(words) + note
+}
+
 /// A command of this program, as it can be typed: to the place that the command line is about.
 pub(crate) fn command(words: &str) -> String {
     let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
@@ -66,8 +88,8 @@ pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>)
 /// What this command line calls a deed; `None` where it has nothing to add to the libraries' words.
 fn word(remedy: &Remedy) -> Option<String> {
     let text = match remedy {
-        Remedy::BringUp => return Some(command("up")),
-        Remedy::DryRun => return Some(command("up --dry-run")),
+        Remedy::BringUp => return Some(up_told("")),
+        Remedy::DryRun => return Some(up_told(" --dry-run")),
         Remedy::Again => "run the command again",
         Remedy::GoOn(Command::Up) => "run up again to go on",
         Remedy::GoOn(Command::Down) => "run down again to go on",
@@ -114,8 +136,8 @@ fn allow(permission: &Permission) -> Option<String> {
     let text = match permission {
         Permission::CreateNamespace => "add --create-namespace",
         Permission::ForceConflicts => "take it over with --force-conflicts",
-        Permission::ReplaceStores => return Some(command("up --replace-stores")),
-        Permission::LoseData => return Some(command("up --accept-loss")),
+        Permission::ReplaceStores => return Some(up_told(" --replace-stores")),
+        Permission::LoseData => return Some(up_told(" --accept-loss")),
         Permission::MarkFailed(_) => return Some(format!("{permission}, when asked or with --mark-failed")),
         Permission::RemoveAtOnce => "say --now",
         Permission::RemoveVolumes => "say --delete-volumes",

@@ -166,7 +166,7 @@ impl Connection {
 }
 
 /// A word as it is typed into a shell.
-fn typed(word: &str) -> Cow<'_, str> {
+pub(crate) fn typed(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,=+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) { word.into() } else { quote(word).into() }
 }

@@ -185,6 +185,60 @@ fn a_report_without_logs_is_told_as_that() {
     }
 }
 
+/// Which logs are whole is said in one place: where that cannot be read, what is drawn may lack its beginning.
+#[test]
+fn a_report_that_cannot_say_which_logs_are_whole_is_not_read_in_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let call = logged(10, "RX", "192.0.2.7:5060", "INVITE sip:2@ims SIP/2.0", &["a"]);
+    for (contents, expected, said) in [
+        (r#"{"v": 1, "cut": {}}"#, 0, ""),
+        // Somebody else's file of that name.
+        (r#"{"items": []}"#, 0, ""),
+        (r#"{"v": 1, "cut": {"logs/bon"#, 1, "report.json: not read: EOF while parsing"),
+        (r#"{"v": 7, "cut": {}}"#, 1, "report.json: not read: its format's version is 7, and 1 is read"),
+    ] {
+        let files = [("report.json", contents.as_bytes()), ("logs/bono-0/bono/now.log", call.as_bytes())];
+        zip(&dir.path().join("r.zip"), &files);
+        let unpacked = dir.path().join("unpacked");
+        std::fs::create_dir_all(unpacked.join("logs/bono-0/bono")).unwrap();
+        for (name, bytes) in files {
+            std::fs::write(unpacked.join(name), bytes).unwrap();
+        }
+        for from in ["r.zip", "unpacked"] {
+            for line in ["logs -o raw", "trace c-1@ims"] {
+                let (code, told) = run(dir.path(), &format!("{line} --from {from}"));
+                assert!(code == Some(expected) && told.contains(said), "{line} {from} {contents}: {code:?} {told}");
+                assert!(told.contains("INVITE"), "what can be read is: {told}");
+            }
+        }
+    }
+    zip(&dir.path().join("r.zip"), &[("pods.json", b"{}")]);
+    let (code, told) = run(dir.path(), "status --from r.zip");
+    assert!(
+        code == Some(1) && told.contains("there is no status.json in it, nor a report.json: it is no report"),
+        "{told}"
+    );
+}
+
+/// A log without a form is no more than that, and hides no call.
+#[test]
+fn what_a_script_prints_is_no_log_that_was_not_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let numbers = b"Created 1000 numbers, 0 already present in database\n";
+    let call = logged(10, "RX", "192.0.2.7:5060", "INVITE sip:2@ims SIP/2.0", &["a"]);
+    let with = |name: &str, text: &[u8]| {
+        zip(
+            &dir.path().join("r.zip"),
+            &[("report.json", b"{\"v\": 1, \"cut\": {}}"), ("logs/bono-0/bono/now.log", call.as_bytes()), (name, text)],
+        );
+        run(dir.path(), "trace --from r.zip c-1@ims")
+    };
+    let (code, said) = with("logs/ellis-0/ellis/log-create_numbers.log", numbers);
+    assert!(code == Some(0) && !said.contains("form that is known"), "{code:?} {said}");
+    let (_, said) = with("logs/ellis-0/ellis/ellis_20261123T100000Z.txt", numbers);
+    assert!(said.contains("ellis_20261123T100000Z.txt: none of its 1 line is in a form that is known"), "{said}");
+}
+
 /// A message as a daemon logs it, at a second.
 fn logged(second: u32, way: &str, peer: &str, first: &str, vias: &[&str]) -> String {
     let vias: String = vias.iter().map(|via| format!("Via: SIP/2.0/TCP x.ims;branch=z9hG4bK{via}\r\n")).collect();

@@ -13,6 +13,8 @@
 //! # Ok(()) }
 //! ```
 
+mod before;
+mod doors;
 mod facts;
 mod inside;
 mod rules;
@@ -24,7 +26,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::{CheckGroup, CheckId, CheckLine, CheckStatus};
-use clearwater::remedy::{Permission, Remedied as _, Remedy};
+use clearwater::remedy::{Permission, Remedy};
 use clearwater::text::Clean;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -36,14 +38,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tower::BoxError;
 
 use self::facts::{Facts, JudgedComponent, unheard};
-use self::inside::{Inside, ask, host_ports};
-use self::settle::{is_bad, is_open, settled};
+use self::inside::{Inside, ask, volumes};
+use self::settle::{is_bad, is_open, merged, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
-use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::cluster::{Cluster, NamespaceState, list_all, no_namespace, say};
 use crate::deadline::no_answer;
 use crate::judge;
@@ -51,7 +51,7 @@ use crate::observe::look::{BACK_OFF, left};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, take_foreign, with_programs, zone_line};
 use crate::observe::unasked::Unasked;
-use crate::observe::{CouldNotLook, Subject, look};
+use crate::observe::{CouldNotLook, MembersSeen, Subject, look};
 use crate::options::setters;
 
 /// The version of the format of [`Checks`].
@@ -155,7 +155,7 @@ impl Checks {
     }
 
     fn new(cluster: &Cluster, options: &CheckOptions, at: Timestamp, looks: u32, last: Glance) -> Self {
-        let Glance { mut lines, late: partial } = last;
+        let Glance { mut lines, late: partial, .. } = last;
         lines.retain(|l| options.wants(l.id));
         lines.iter_mut().for_each(Clean::clean);
         let healthy = !lines.iter().any(is_bad);
@@ -196,11 +196,11 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
     // What is asked one thing after the other is over by then as a whole, and what hangs hides nothing of the rest.
     let cluster = &cluster.before(until);
     if options.before {
-        let lines = match timeout_at(until + BACK_OFF, before(cluster, options).boxed()).await {
+        let lines = match timeout_at(until + BACK_OFF, before::look(cluster, options).boxed()).await {
             Ok(lines) => lines?,
             Err(_) => return Err(CouldNotLook::late(cluster, options.timeout)),
         };
-        return Ok(Checks::new(cluster, options, at, 1, Glance { lines, late: until <= Instant::now() }));
+        return Ok(Checks::new(cluster, options, at, 1, Glance { lines, late: until <= Instant::now(), lost: false }));
     }
     // Half of what the objects leave is kept for a second look.
     let mut before = Vec::new();
@@ -209,8 +209,8 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
     let mut why = "there was no time to look again".to_owned();
     let wanted =
         |lines: &[CheckLine]| -> Vec<CheckLine> { lines.iter().filter(|l| options.wants(l.id)).cloned().collect() };
-    // Who was late in half of the time may come in all of it.
-    while (now.late || is_open(&before, &wanted(&now.lines))) && left(until) > BACK_OFF {
+    // Who was late in half of the time may come in all of it, and who was not heard once may be heard.
+    while (now.late || now.lost && looks == 1 || is_open(&before, &wanted(&now.lines))) && left(until) > BACK_OFF {
         sleep(BACK_OFF).await;
         match Box::pin(glance(cluster, options, until, 1)).await {
             Ok(again) => before = std::mem::replace(&mut now, again).lines,
@@ -223,8 +223,8 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
         looks += 1;
     }
     let late = now.late || left(until) <= BACK_OFF && is_open(&before, &wanted(&now.lines));
-    let lines = settled(&before, now.lines, &why);
-    Ok(Checks::new(cluster, options, at, looks, Glance { lines, late }))
+    let lines = merged(settled(&before, now.lines, &why));
+    Ok(Checks::new(cluster, options, at, looks, Glance { lines, late, lost: false }))
 }
 
 /// What one look saw.
@@ -233,6 +233,8 @@ struct Glance {
     lines: Vec<CheckLine>,
     /// Whether its time was up before all had answered.
     late: bool,
+    /// Whether somebody was not heard.
+    lost: bool,
 }
 
 /// The namespace's or the cluster's objects of a kind, or why they are not seen.
@@ -264,11 +266,11 @@ async fn glance(
     if subjects.is_empty() || snapshot.pods.values().any(|pod| pod.metadata.deletion_timestamp.is_some()) {
         let state = timeout(left(until), cluster.namespace_state()).await;
         if matches!(state, Ok(Ok(Some(NamespaceState::Terminating)))) {
-            return Ok(Glance { lines: vec![preflight::leaving(cluster)], late: false });
+            return Ok(Glance { lines: vec![preflight::leaving(cluster)], late: false, lost: false });
         }
     }
     if subjects.is_empty() {
-        return Ok(Glance { lines: vec![nothing(cluster).await], late: false });
+        return Ok(Glance { lines: vec![nothing(cluster).await], late: false, lost: false });
     }
     let domain = match (&options.deployment, &names) {
         (Some(deployment), _) => Some(deployment.cluster_domain().to_owned()),
@@ -279,7 +281,7 @@ async fn glance(
     };
     let rest = left(until);
     let asked: Vec<&Subject> = subjects.iter().collect();
-    let (version, domain, nodes, claims, (seen, _), inside) = futures::join!(
+    let (version, domain, nodes, claims, (seen, _), (inside, doors)) = futures::join!(
         timeout(rest, preflight::version(cluster)),
         async {
             match &domain {
@@ -292,7 +294,11 @@ async fn glance(
         list::<Node>(Api::all(cluster.client.clone()), "list nodes", rest),
         list::<PersistentVolumeClaim>(cluster.api(), "list persistentvolumeclaims", rest),
         look::look(cluster, snapshot.clone(), &asked, until),
-        inside(cluster, &subjects, &snapshot, rest),
+        async {
+            let said = inside(cluster, &subjects, &snapshot, rest).await;
+            let doors = doors::tried(cluster, &snapshot, &said, left(until)).await;
+            (said, doors)
+        },
     );
     let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Unseen, "no answer in time");
     let mut lines = vec![version.unwrap_or_else(late)];
@@ -307,13 +313,20 @@ async fn glance(
             judged,
             fix,
             unreached: judge::is_unreached(subject, &seen),
+            members_read: matches!(
+                seen.members(subject.component()),
+                Some(MembersSeen::Read(_) | MembersSeen::Wrong { .. })
+            ),
             unheard: unheard(subject, &seen),
         }
     });
-    let parts = parts.collect();
+    let parts: Vec<JudgedComponent> = parts.collect();
+    // A pod that has just come is asked at the next look.
+    let is_new = parts.iter().any(|part| part.judged.is_unasked());
     let facts =
-        Facts { release, at: seen.now(), parts, inside, nodes, claims, cluster: lines, snapshot: seen.snapshot };
-    Ok(Glance { lines: rules::lines(&facts), late: until <= Instant::now() })
+        Facts { release, at: seen.now(), parts, inside, doors, nodes, claims, cluster: lines, snapshot: seen.snapshot };
+    let lost = facts.lost_a_word();
+    Ok(Glance { lines: rules::lines(&facts), late: is_new || until <= Instant::now(), lost })
 }
 
 /// The one line of a namespace in which no deployment stands.
@@ -343,17 +356,15 @@ type Answers = BTreeMap<String, (Component, Result<Inside, Unasked>)>;
 async fn inside(cluster: &Cluster, subjects: &[Subject], snapshot: &Snapshot, within: Duration) -> Answers {
     let mut asked = JoinSet::new();
     let mut answers = Answers::new();
-    // One container tries them for all; not bono's own, which would ask itself.
-    let mut ports = host_ports(snapshot.pods_of(Component::Bono));
     for pod in snapshot.pods.values() {
         let stays = pod.metadata.deletion_timestamp.is_none();
         let Some((subject, own)) = with_programs(subjects, pod).filter(|_| stays) else { continue };
         let (name, container, entry, api) = (pod.name_any(), own.name.clone(), subject.entry, cluster.api::<Pod>());
+        let volumes = volumes(pod, own);
         let late = Unasked::failed(format!("pod {name}: no answer in time"));
         answers.insert(name.clone(), (entry.component, Err(late)));
-        let ports = if entry.component == Component::Bono { Vec::new() } else { std::mem::take(&mut ports) };
         asked.spawn(async move {
-            let said = timeout(within, ask(&api, &name, &container, entry, ports)).await.ok();
+            let said = timeout(within, ask(&api, &name, &container, &volumes)).await.ok();
             (name, entry.component, said)
         });
     }
@@ -364,48 +375,6 @@ async fn inside(cluster: &Cluster, subjects: &[Subject], snapshot: &Snapshot, wi
     }
     answers
 }
-
-/// What is looked at before there is a deployment: what `up` would look at before its first write, and the cluster.
-async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLine>, CouldNotLook> {
-    let failed = |source: BoxError| CouldNotLook::at(cluster, source);
-    let deployment = match &options.deployment {
-        Some(deployment) => deployment.clone(),
-        None => {
-            clearwater::config::DeploymentFile::default().deploy(&cluster.namespace).map_err(|e| failed(e.into()))?
-        }
-    };
-    let scope = Scope::of(&deployment, clearwater::order::Policy::default(), &[], &[]).map_err(|e| failed(e.into()))?;
-    let live = LiveState::look(cluster).await.map_err(|e| failed(e.into()))?;
-    let lines = match ApplyPlan::plan(cluster, &deployment, &scope, &live, false).await {
-        Ok((work, unplanned)) => {
-            let checked =
-                Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
-            let (mut lines, _) = checked.map_err(|e| failed(e.into()))?;
-            lines.extend(unplanned);
-            lines
-        }
-        Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),
-        Err(error) => {
-            let seen = line(CheckId::Objects, "objects of the deployment", CheckStatus::Failed, error.to_string());
-            vec![CheckLine { fix: error.remedy(), ..seen }]
-        }
-    };
-    let nodes = list::<Node>(Api::all(cluster.client.clone()), "list nodes", options.timeout);
-    let claims = list::<PersistentVolumeClaim>(cluster.api(), "list persistentvolumeclaims", options.timeout);
-    let (nodes, claims) = futures::join!(nodes, claims);
-    let facts = Facts {
-        release: deployment.release(),
-        at: Timestamp::now(),
-        snapshot: Snapshot { stateful_sets: live.stateful_sets, ..Snapshot::default() },
-        parts: Vec::new(),
-        inside: Answers::new(),
-        nodes,
-        claims,
-        cluster: lines,
-    };
-    Ok(rules::before(&facts))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -23,13 +23,14 @@ use clearwater::text::{Clean, printable};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
 pub use self::claims::{Agreement, Claim, Known, PodPlace, claims};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, list_all};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, take_foreign, with_programs};
 use crate::observe::{CouldNotLook, Subject, look};
@@ -187,7 +188,10 @@ struct Asked {
 /// One pod of each image of each component, a ready one where there is one; and components without a pod.
 fn asked(release: Release, subjects: &[Subject], snapshot: &Snapshot) -> Vec<Asked> {
     let address = |pod: &Pod| pod.status.as_ref().and_then(|s| s.pod_ip.clone());
-    let etcd = snapshot.pods_of(Component::Etcd).into_iter().find_map(address);
+    // A ready one is asked where there is one.
+    let mut of_etcd = snapshot.pods_of(Component::Etcd);
+    of_etcd.sort_by_key(|pod| !pod_is_ready(pod));
+    let etcd = of_etcd.into_iter().find_map(address);
     let place = |address: Option<String>| PodPlace { address: address.unwrap_or_default(), etcd: etcd.clone() };
     let mut chosen: BTreeMap<(Component, String), (&Subject, &Pod, String)> = BTreeMap::new();
     let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && address(pod).is_some();
@@ -244,7 +248,13 @@ async fn of_image(cluster: &Cluster, asked: Asked, until: Instant) -> AskedImage
             let scripts: Vec<&Script> = asked.claims.iter().map(|c| &c.script).collect();
             let mut shells =
                 Shells { pods: cluster.api(), pod: &pod, container: &container, open: None, refused: None };
-            (twice(&mut shells, &scripts, until).await, Some(image), Some(pod), ready)
+            let mut agreements = twice(&mut shells, &scripts, until).await;
+            if agreements.iter().any(|a| matches!(a, Agreement::Differs { .. }))
+                && let Some(why) = ends(cluster, &pod).await
+            {
+                nothing_of_its_image(&mut agreements, &why);
+            }
+            (agreements, Some(image), Some(pod), ready)
         }
     };
     let claims = asked.claims.into_iter().zip(agreements).map(|(claim, agreement)| AskedClaim {
@@ -256,6 +266,26 @@ async fn of_image(cluster: &Cluster, asked: Asked, until: Instant) -> AskedImage
         agreement,
     });
     AskedImage { component, image, pod, ready, claims: claims.collect() }
+}
+
+/// Why what a pod said is nothing of its image: it is ending, or has ended, since it was chosen.
+async fn ends(cluster: &Cluster, pod: &str) -> Option<String> {
+    let only = ListParams::default().fields(&format!("metadata.name={pod}"));
+    // Whether it is cannot always be seen; what it said is all that is known then.
+    let found = list_all(&cluster.api::<Pod>(), &only).await.ok()?;
+    match found.first() {
+        None => Some(format!("pod {pod} has ended since")),
+        Some(pod) if pod.metadata.deletion_timestamp.is_some() => Some(format!("pod {} is ending", pod.name_any())),
+        Some(_) => None,
+    }
+}
+
+fn nothing_of_its_image(agreements: &mut [Agreement], why: &str) {
+    for agreement in agreements {
+        if let Agreement::Differs { seen } = agreement {
+            *agreement = Agreement::CouldNotLook { why: format!("{why}: {seen}") };
+        }
+    }
 }
 
 /// Who runs a script.
@@ -359,6 +389,23 @@ mod tests {
         }
         let late = twice(&mut Answers(VecDeque::new()), &[&script, &script], Instant::now()).await;
         assert!(late.iter().all(|a| matches!(a, Agreement::CouldNotLook { .. })), "{late:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_ending_says_nothing_of_its_image() {
+        let of = |pods: serde_json::Value| {
+            let listed = json!({"metadata": {}, "items": pods});
+            crate::fake_api::cluster(move |_| Some(listed.clone())).0
+        };
+        assert_eq!(ends(&of(json!([{"metadata": {"name": "homer-0"}}])), "homer-0").await, None);
+        let leaving = json!([{"metadata": {"name": "homer-0", "deletionTimestamp": "2026-11-23T10:00:00Z"}}]);
+        assert_eq!(ends(&of(leaving), "homer-0").await.as_deref(), Some("pod homer-0 is ending"));
+        assert_eq!(ends(&of(json!([])), "homer-0").await.as_deref(), Some("pod homer-0 has ended since"));
+        assert_eq!(ends(&crate::fake_api::refusing(403, "Forbidden"), "homer-0").await, None);
+        let mut agreements = [Agreement::Agrees, Agreement::Differs { seen: "x".to_owned() }];
+        nothing_of_its_image(&mut agreements, "pod homer-0 is ending");
+        let unseen = Agreement::CouldNotLook { why: "pod homer-0 is ending: x".to_owned() };
+        assert_eq!(agreements, [Agreement::Agrees, unseen]);
     }
 
     fn pod(name: &str, image: &str, ready: bool) -> Pod {

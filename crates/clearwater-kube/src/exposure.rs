@@ -59,6 +59,11 @@ fn addresses(deployment: &Deployment, pods: &[Pod], services: &BTreeMap<String, 
     let bono = &deployment.file().bono;
     let own = |pod: &Pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok();
     let node = |pod: &Pod| pod.status.as_ref()?.host_ip.as_ref()?.parse().ok();
+    // Where the file says by which address phones reach each node, the node's own is none of them.
+    let at_node = |pod: &Pod| match &bono.node_addresses {
+        table if table.is_empty() => node(pod),
+        table => table.get(pod.spec.as_ref()?.node_name.as_ref()?).copied(),
+    };
     // Of several pods each has an address of its own, by the number that its name ends with.
     let written = |pod: &Pod| {
         let ordinal: usize = pod.name_any().rsplit('-').next()?.parse().ok()?;
@@ -71,7 +76,7 @@ fn addresses(deployment: &Deployment, pods: &[Pod], services: &BTreeMap<String, 
     let address = |pod: &Pod| -> Option<IpAddr> {
         match bono.exposure {
             BonoExposure::Headless => own(pod),
-            BonoExposure::HostPort => node(pod),
+            BonoExposure::HostPort => at_node(pod),
             BonoExposure::NodePort => written(pod).or_else(|| node(pod)),
             BonoExposure::LoadBalancer => written(pod).or_else(|| balanced(pod)),
             BonoExposure::ExternalIps => written(pod),
@@ -98,6 +103,7 @@ mod tests {
     fn pod(name: &str, ready: bool) -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {"service": "bono"}},
+            "spec": {"nodeName": format!("node-{}", &name[5..]), "containers": []},
             "status": {"podIP": "10.0.0.9", "hostIP": "192.0.2.7",
                 "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}
         }))
@@ -121,6 +127,11 @@ mod tests {
         for (bono, expected) in [
             ("{}", &["10.0.0.9:5060"][..]),
             ("{exposure: hostPort}", &["192.0.2.7:5060"]),
+            (
+                "{exposure: hostPort, nodeAddresses: {node-0: 203.0.113.20, node-1: 203.0.113.21}}",
+                &["203.0.113.20:5060", "203.0.113.21:5060"],
+            ),
+            ("{exposure: hostPort, nodeAddresses: {node-1: 203.0.113.21}}", &["203.0.113.21:5060"]),
             (
                 "{exposure: nodePort, addresses: [198.51.100.1, 198.51.100.2]}",
                 &["198.51.100.1:5060", "198.51.100.2:5060"],

@@ -5,7 +5,9 @@ use clap::Args;
 use clearwater::config::{Deployment, DeploymentFile, InvalidSet, Set};
 
 use super::NamedFile;
+use crate::advice;
 use crate::bounded::{self, LARGEST};
+use crate::connection::typed;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -85,6 +87,25 @@ impl FileArgs {
         self.filename.is_some() || Path::new(USUAL).exists()
     }
 
+    /// The flags that name the same deployment again, each after a blank. The usual file is named too: what is advised may be
+    /// typed elsewhere.
+    pub(crate) fn typed(&self) -> String {
+        let usual = || Path::new(USUAL).exists().then(|| USUAL.to_owned());
+        let file = self.filename.as_ref().map(|path| path.display().to_string()).or_else(usual);
+        let file = file.map(|file| format!(" -f {}", typed(&file)));
+        // What a command puts over the file by itself is none of these.
+        let set = self.set.iter().map(Set::shown);
+        let set = set.filter_map(|set| Some(format!(" --set {}", typed(set.strip_prefix("--set ")?))));
+        file.into_iter().chain(set).collect()
+    }
+
+    /// Has each `up` that is advised name this deployment, where something says which it is.
+    pub(crate) fn is_advised(&self) {
+        if self.is_there() || !self.set.is_empty() {
+            advice::made_of(self.typed());
+        }
+    }
+
     /// Reads and checks the file. Its warnings are left to [`FileArgs::deployment`].
     pub(crate) fn read(&self) -> Result<NamedFile, CliError> {
         let (text, name) = match self.filename.as_deref() {
@@ -110,6 +131,7 @@ impl FileArgs {
     /// where `says`.
     pub(crate) fn deployment(&self, context: &mut Context, says: bool) -> Result<Deployment, CliError> {
         let file = self.read()?;
+        self.is_advised();
         let namespace = context.connection().namespace_for(&file)?;
         if says {
             context.announce(&namespace);
@@ -137,6 +159,7 @@ impl FileArgs {
 
     /// The namespace alone. Where the command line says it, only a file that is named is read.
     fn namespace(&self, context: &mut Context, says: bool) -> Result<String, CliError> {
+        self.is_advised();
         let named = context.connection().named_namespace().filter(|_| self.filename.is_none());
         let namespace = match named {
             Some(namespace) => namespace,

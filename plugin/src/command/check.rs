@@ -154,7 +154,7 @@ fn place(namespace: &str, seen: &Checks) -> Told<{ HEAD_EVERYWHERE.len() }> {
         exit::OK => (GOOD, "well"),
         _ => (WARN, "unseen"),
     };
-    let mut told: Vec<&CheckLine> = seen.lines().filter(|l| l.status != CheckStatus::Ok).collect();
+    let mut told: Vec<&CheckLine> = seen.lines().filter(|l| l.status > CheckStatus::NotApplicable).collect();
     told.sort_by_key(|l| std::cmp::Reverse(l.status));
     let told: Vec<String> = told.iter().map(|l| format!("{} {}: {}", l.id, l.title, l.detail)).collect();
     let cells = [
@@ -173,6 +173,7 @@ fn place(namespace: &str, seen: &Checks) -> Told<{ HEAD_EVERYWHERE.len() }> {
 fn row(line: &CheckLine, before: Option<&CheckLine>) -> String {
     let (style, mark) = match line.status {
         CheckStatus::Ok => (GOOD, "ok"),
+        CheckStatus::NotApplicable => (DIM, "n/a"),
         CheckStatus::Skipped | CheckStatus::Unseen => (WARN, "unseen"),
         CheckStatus::Warning => (WARN, "warning"),
         CheckStatus::Failed | CheckStatus::Refused => (BAD, "failed"),
@@ -183,12 +184,12 @@ fn row(line: &CheckLine, before: Option<&CheckLine>) -> String {
         let _ = write!(text, ": {}", plain(&line.detail));
     }
     text.push('\n');
-    let told = before.filter(|b| b.id == line.id && b.status > CheckStatus::Ok);
+    let told = before.filter(|b| b.id == line.id && b.status > CheckStatus::NotApplicable);
     let said = told.filter(|b| b.status >= CheckStatus::Warning).and_then(|b| b.fix.as_ref());
     if let Some(fix) = line.fix.as_ref().filter(|fix| line.status >= CheckStatus::Warning && said != Some(fix)) {
         let _ = writeln!(text, "           fix: {}", plain(&fix.to_string()));
     }
-    if line.status > CheckStatus::Ok && told.is_none() {
+    if line.status > CheckStatus::NotApplicable && told.is_none() {
         let _ = writeln!(text, "           {DIM}see {PAGE}#{}{DIM:#}", line.id);
     }
     text
@@ -265,9 +266,10 @@ mod tests {
 
     #[test]
     fn could_not_look_is_never_all_is_well() {
-        use CheckStatus::{Failed, Ok as Good, Skipped, Warning};
+        use CheckStatus::{Failed, NotApplicable, Ok as Good, Skipped, Warning};
         for (statuses, expected, said) in [
             (&[Good][..], exit::OK, "all is well"),
+            (&[Good, NotApplicable], exit::OK, "all is well"),
             (&[Good, Warning], exit::OK, "all is well, 1 warning"),
             (&[Good, Skipped], exit::FAILURE, "1 check could not be made"),
             (&[], exit::FAILURE, "nothing was looked at"),
@@ -295,6 +297,12 @@ mod tests {
         let page = include_str!("../../../docs/check.md");
         for id in CheckId::ALL {
             assert!(page.contains(&format!("\n### {id}\n")), "docs/check.md has no section {id}");
+        }
+        for heading in page.lines().filter_map(|line| line.strip_prefix("### ")) {
+            assert!(
+                heading.parse::<CheckId>().is_ok(),
+                "docs/check.md has a section {heading}, and there is no such check"
+            );
         }
     }
 }

@@ -35,10 +35,12 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str, version: u32) -
     let file = File::open(path).map_err(failed)?;
     let none = "it is no report: `kubectl clearwater report` writes one";
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| wrong(format!("{none} ({error})")))?;
+    let is_report = archive.index_for_name(CONTENTS).is_some();
     let entry = archive.by_name(name).map_err(|error| match error {
-        ZipError::FileNotFound => {
-            wrong(format!("there is no {name} in it: report.json says what the report lacks, and why"))
+        ZipError::FileNotFound if is_report => {
+            wrong(format!("there is no {name} in it: {CONTENTS} says what the report lacks, and why"))
         }
+        ZipError::FileNotFound => wrong(format!("there is no {name} in it, nor a {CONTENTS}: {none}")),
         other => wrong(format!("{name}: {other}")),
     })?;
     let text = all(entry, LARGEST).map_err(|error| wrong(format!("{name}: {error}")))?;
@@ -53,6 +55,8 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str, version: u32) -
 
 /// Where a report says what is in it.
 pub(super) const CONTENTS: &str = "report.json";
+/// Where its logs are.
+const OF_LOGS: &str = "logs/";
 /// The version of that file's format.
 pub(super) const VERSION: u32 = 1;
 
@@ -83,6 +87,36 @@ impl ReportedLogs {
             read(path, CONTENTS, VERSION).ok()
         };
         said.unwrap_or_default()
+    }
+
+    /// Why what a report says of its logs cannot be read, where the path is a report's: which of them are whole is not known then.
+    pub(super) fn unreadable(path: &Path) -> Option<io::Error> {
+        let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        let kind = path.metadata().ok()?;
+        let text = if kind.is_dir() {
+            let contents = path.join(CONTENTS);
+            if !contents.exists() || !path.join(OF_LOGS).is_dir() {
+                return None;
+            }
+            File::open(contents).and_then(|file| all(file, LARGEST))
+        } else if kind.is_file() {
+            let mut archive = ZipArchive::new(BufReader::new(File::open(path).ok()?)).ok()?;
+            archive.index_for_name(CONTENTS)?;
+            if !archive.file_names().any(|name| name.starts_with(OF_LOGS)) {
+                return None;
+            }
+            archive.by_name(CONTENTS).map_err(io::Error::from).and_then(|entry| all(entry, LARGEST))
+        } else {
+            return None;
+        };
+        let said = text.and_then(|text| serde_json::from_slice::<Self>(&text).map_err(|e| wrong(e.to_string())));
+        match said {
+            Err(error) => Some(error),
+            Ok(Self { v: Some(v), .. }) if v != VERSION => {
+                Some(wrong(format!("its format's version is {v}, and {VERSION} is read")))
+            }
+            Ok(_) => None,
+        }
     }
 
     /// The same of a file of that name, where it is a report's.

@@ -13,7 +13,7 @@ use clearwater_kube::status::{
 use jiff::Timestamp;
 
 use super::everywhere::{self, Told, first_of};
-use crate::advice::command;
+use crate::advice::up;
 use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::{age, limit};
@@ -266,7 +266,7 @@ fn table(seen: &Seen, screen: usize) -> String {
                 text,
                 "  {WARN}pending: {} of its pods run the old revision; {} renews them{WARN:#}",
                 c.pending,
-                command("up --replace-stores")
+                up(" --replace-stores")
             );
         }
     }

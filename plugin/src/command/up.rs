@@ -15,7 +15,7 @@ use clearwater_kube::exposure::bono_addresses;
 use clearwater_kube::up::{UpOptions, up};
 use tokio::time::timeout;
 
-use crate::advice::{command_in, kubectl};
+use crate::advice::{self, command_in, kubectl};
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
@@ -148,6 +148,8 @@ impl Up {
     }
 
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        // Without a file the defaults are what is wanted.
+        advice::made_of(self.file.typed());
         if let Some(file) = &self.through_backup {
             return through::run(&self, file, context);
         }

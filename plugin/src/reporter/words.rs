@@ -30,6 +30,7 @@ pub(crate) fn plain(text: &str) -> String {
 pub(super) fn check(line: &CheckLine) -> String {
     let (style, mark) = match line.status {
         CheckStatus::Ok => (GOOD, "ok"),
+        CheckStatus::NotApplicable => (DIM, "n/a"),
         CheckStatus::Skipped => (DIM, "skipped"),
         CheckStatus::Unseen => (WARN, "unseen"),
         CheckStatus::Warning => (WARN, "warning"),

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
+use super::doors::Tried;
 use super::inside::Inside;
-use crate::judge::{self, Judged};
+use crate::judge::{self, About, Judged};
 use crate::observe::finding::Part;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
@@ -26,6 +27,8 @@ pub(super) struct JudgedComponent {
     pub(super) fix: Option<Remedy>,
     /// Whether the API server did not let one of its pods be asked.
     pub(super) unreached: bool,
+    /// Whether its list of members was read, be it what it may.
+    pub(super) members_read: bool,
     /// What was not heard of its pods because the way into one of them broke before it was asked for, with why.
     pub(super) unheard: BTreeMap<CheckId, String>,
 }
@@ -61,6 +64,8 @@ pub(super) struct Facts {
     pub(super) parts: Vec<JudgedComponent>,
     /// What containers say of themselves, by pod; those without a shell are left out.
     pub(super) inside: BTreeMap<String, (Component, Result<Inside, Unasked>)>,
+    /// Where phones are to reach bonos, as far as that could be tried.
+    pub(super) doors: Vec<Tried>,
     pub(super) nodes: Result<Vec<Node>, String>,
     pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
     /// Lines of what is not judged here: it is the same before a first write.
@@ -76,6 +81,35 @@ impl Facts {
     /// Every pod of a component.
     pub(super) fn all_pods(&self) -> impl Iterator<Item = (Component, &Pod)> {
         self.parts.iter().flat_map(|p| self.pods(p.component).into_iter().map(|pod| (p.component, pod)))
+    }
+
+    /// What a component was judged to be.
+    pub(super) fn part(&self, component: Component) -> Option<&JudgedComponent> {
+        self.parts.iter().find(|part| part.component == component)
+    }
+
+    /// Which check tells that what is to run in a pod does not.
+    pub(super) fn broken(&self, pod: &str) -> Option<CheckId> {
+        let problems = self.parts.iter().flat_map(|part| &part.judged.problems);
+        problems.into_iter().find_map(|problem| match &problem.about {
+            About::Pod(name, Part::Programs) if name == pod => Some(CheckId::Supervisor),
+            About::Pod(name, Part::Program(_)) if name == pod => Some(CheckId::Programs),
+            _ => None,
+        })
+    }
+
+    /// Whether a pod does not answer a question for its health.
+    pub(super) fn is_mute(&self, pod: &str) -> bool {
+        let problems = self.parts.iter().flat_map(|part| &part.judged.problems);
+        let is_question = |about: &About| matches!(about, About::Pod(name, Part::Question(_)) if name == pod);
+        problems.into_iter().any(|problem| is_question(&problem.about)) || self.broken(pod).is_some()
+    }
+
+    /// Whether somebody was asked and was not heard, as one whose container just ended: another look may hear it.
+    pub(super) fn lost_a_word(&self) -> bool {
+        let mut problems = self.parts.iter().flat_map(|part| &part.judged.problems);
+        problems.any(|problem| matches!(problem.about, About::Pod(_, Part::Reach)))
+            || self.inside.values().any(|(_, said)| matches!(said, Err(Unasked::Failed(_))))
     }
 
     /// A pod by its name.

@@ -2,31 +2,30 @@
 //! answer is parsed here and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use clearwater::component::{CASSANDRA_SETTINGS, Component, Entry, NUMBERS_LOG, SETTINGS_FILES};
+use clearwater::component::{CASSANDRA_SETTINGS, CHRONOS_SETTINGS, NUMBERS_LOG, SETTINGS_FILES};
 use clearwater::config::shell::Settings;
 use clearwater::dns::questions;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
+use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use kube::Api;
 
-use crate::exposure::SIP;
 use crate::observe::unasked::Unasked;
-use crate::pod::object::{own_container, pod_is_ready};
 use crate::pod::{OPEN, Script, Shell};
 
 /// The longest that the answer may take.
 const ANSWER: Duration = Duration::from_secs(8);
 
 /// A line for each thing: its name, a blank, its value. The arguments are [`SETTINGS_FILES`], Cassandra's settings, the log
-/// of what fills Ellis' pool, and directories whose room is wanted.
+/// of what fills Ellis' pool, chronos' settings, and directories whose room is wanted, `/` first: what lies on a disk of the
+/// same size lies on the same disk.
 const TELL: &str = r#"(
   lines() { local line; while IFS= read -r line || [ -n "$line" ]; do printf '%s %s\n' "$1" "$line"; done 2>/dev/null <"$2"; }
   word() { local key value rest; while read -r key value rest; do [ "$key" != "$2" ] || printf '%s %s\n' "$1" "$value"; done 2>/dev/null <"$3"; }
   printf 'time %(%s)T\n' -1
   while read -r a b c soft rest; do [ "$a $b $c" != 'Max open files' ] || printf 'nofile %s\n' "$soft"; done </proc/1/limits
+  section() { local at line; while IFS= read -r line || [ -n "$line" ]; do case $line in '['*) at=$line ;; "$3"*=*) [ "$at" != "$2" ] || printf '%s %s\n' "$1" "${line#*=}" ;; esac; done 2>/dev/null <"$4"; }
   lines ipv6-off /proc/sys/net/ipv6/conf/lo/disable_ipv6
   word nameserver nameserver /etc/resolv.conf
   word rpc rpc_address: "$4"
@@ -43,8 +42,12 @@ const TELL: &str = r#"(
   lines memory-limit $cgroup/memory/memory.limit_in_bytes
   lines cpu-ns $cgroup/cpuacct/cpuacct.usage
   tail -n 1 "$5" 2>/dev/null | { IFS= read -r line && printf 'numbers %s\n' "$line"; }
-  for dir in "${@:6}"; do
-    [ ! -d "$dir" ] || df -P "$dir" 2>/dev/null | { read -r head; read -r fs all used free percent rest && printf 'disk %s %s\n' "${percent%\%}" "$dir"; }
+  section chronos-level '[logging]' level "$6"
+  for dir in "${@:7}"; do
+    [ -d "$dir" ] || continue
+    { read -r head; read -r fs all used free percent mount; } < <(df -P "$dir" 2>/dev/null) || continue
+    if [ "$dir" = / ]; then root=$all; elif [ "$all" = "$root" ]; then continue; fi
+    printf 'disk %s %s\n' "${percent%\%}" "$mount"
   done
   printf 'end\n'
 )"#;
@@ -76,34 +79,6 @@ const ASK_NAMES: &str = r#"
   wait
   printf 'end\n'
 "#;
-
-/// Tries to connect to each address by TCP, all at once, and tells of those that take it: `open`, the address, the port. The
-/// arguments are addresses and ports in turn.
-const REACH: &str = r#"
-  reach() { timeout 3 bash -c '{ :; } 3<>"/dev/tcp/$1/$2"' - "$1" "$2" 2>/dev/null && printf 'open %s %s\n' "$1" "$2"; }
-  while [ $# -gt 1 ]; do reach "$1" "$2" & shift 2; done
-  wait
-  printf 'end\n'
-"#;
-
-/// A port of a node that should lead to a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HostPort {
-    pub(super) pod: String,
-    pub(super) at: SocketAddr,
-}
-
-/// The ports by which phones reach bonos at their nodes.
-pub(super) fn host_ports<'p>(bonos: impl IntoIterator<Item = &'p Pod>) -> Vec<HostPort> {
-    let of = |pod: &Pod| {
-        let own = own_container(pod.spec.as_ref()?, Component::Bono)?;
-        let mut ports = own.ports.iter().flatten().filter(|p| p.container_port == i32::from(SIP));
-        let taken = ports.find(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP")?.host_port?;
-        let node = pod.status.as_ref()?.host_ip.as_ref()?.parse().ok()?;
-        Some(HostPort { pod: pod.name_any(), at: SocketAddr::new(node, u16::try_from(taken).ok()?) })
-    };
-    bonos.into_iter().filter(|pod| pod_is_ready(pod)).filter_map(of).collect()
-}
 
 /// What a container has taken, by its control group (Linux Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,8 +128,8 @@ pub(super) struct Inside {
     pub(super) missing: Vec<(String, String)>,
     /// Hosts that its settings name, and that lead elsewhere where search domains are put behind them.
     pub(super) astray: Vec<Astray>,
-    /// Ports of nodes that it was to try, and that nothing answers at.
-    pub(super) closed: Vec<HostPort>,
+    /// chronos' log level, which it reads from its own settings alone.
+    pub(super) chronos_level: Option<u32>,
     /// The last line of the log of the script that makes Ellis' numbers.
     pub(super) numbers: Option<String>,
     /// How full the file systems of directories are, in per cent.
@@ -203,6 +178,7 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
             "shared" => shared.extend([value, "\n"]),
             "local" => local.extend([value, "\n"]),
             "user" => user.extend([value, "\n"]),
+            "chronos-level" => inside.chronos_level = value.trim().parse().ok(),
             "numbers" => inside.numbers = Some(value.to_owned()),
             "disk" => {
                 if let Some((percent, dir)) = value.split_once(' ')
@@ -232,7 +208,20 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
 
 /// What makes a container tell of itself and of the room in directories.
 fn tell<'d>(directories: impl IntoIterator<Item = &'d str>) -> Script {
-    Script::new(TELL).args(SETTINGS_FILES).arg(CASSANDRA_SETTINGS).arg(NUMBERS_LOG).args(directories)
+    let files = [CASSANDRA_SETTINGS, NUMBERS_LOG, CHRONOS_SETTINGS];
+    Script::new(TELL).args(SETTINGS_FILES).args(files).arg("/").args(directories)
+}
+
+/// Where a container has volumes that fill up: data, logs. What only hands files in is none of them.
+pub(super) fn volumes(pod: &Pod, container: &Container) -> Vec<String> {
+    let holds = |volume: &&Volume| {
+        let hands_in = volume.config_map.is_some() || volume.secret.is_some() || volume.downward_api.is_some();
+        !(hands_in || volume.projected.is_some() || volume.image.is_some())
+    };
+    let all = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let names: BTreeSet<&str> = all.filter(holds).map(|volume| volume.name.as_str()).collect();
+    let mounts = container.volume_mounts.iter().flatten().filter(|mount| names.contains(mount.name.as_str()));
+    mounts.map(|mount| mount.mount_path.clone()).collect()
 }
 
 /// The hosts of which a container's settings make a daemon ask for addresses, by key.
@@ -243,17 +232,10 @@ fn hosts(inside: &Inside) -> Vec<(String, String)> {
     asked.map(|question| (question.setting, question.name.to_string())).collect()
 }
 
-/// Asks one container, and has it try ports of nodes.
-pub(super) async fn ask(
-    pods: &Api<Pod>,
-    pod: &str,
-    container: &str,
-    entry: &Entry,
-    ports: Vec<HostPort>,
-) -> Result<Inside, Unasked> {
+/// Asks one container of itself, and for the room on volumes.
+pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, volumes: &[String]) -> Result<Inside, Unasked> {
     let mut shell = Shell::open(pods, pod, container, OPEN).await?;
-    let data = entry.clustering.as_ref().and_then(|c| c.from_joining.as_ref()).map(|j| j.data);
-    let script = tell(["/"].into_iter().chain(data));
+    let script = tell(volumes.iter().map(String::as_str));
     let asked = Timestamp::now();
     let output = shell.run(&script, ANSWER).await?;
     let told = parse(&output.text, asked, Timestamp::now());
@@ -267,15 +249,6 @@ pub(super) async fn ask(
     let missing: BTreeSet<&str> = answer.lines().filter_map(|line| line.strip_prefix("missing ")).collect();
     inside.astray = answer.lines().filter_map(Astray::read).collect();
     inside.missing = hosts.iter().filter(|(_, name)| missing.contains(name.as_str())).cloned().collect();
-    if !ports.is_empty() {
-        let words = ports.iter().flat_map(|p| [p.at.ip().to_string(), p.at.port().to_string()]);
-        let answer = shell.run(&Script::new(REACH).args(words), ANSWER).await?.text;
-        if !answer.lines().any(|line| line == "end") {
-            return Err(Unasked::failed(format!("pod {pod}: ports of the nodes: the answer has no end")));
-        }
-        inside.closed = ports;
-        inside.closed.retain(|p| !answer.lines().any(|l| l == format!("open {} {}", p.at.ip(), p.at.port())));
-    }
     Ok(inside)
 }
 
@@ -287,7 +260,7 @@ mod tests {
 
     const ANSWER: &str = "time 1000\nnofile 20000\nipv6-off 0\nnameserver 10.96.0.10\nrpc \"::0\"\nshared # text\n\
         shared home_domain=ims.svc\nshared signup_key=secret\nlocal public_hostname=10.0.0.1\nuser log_level=5\n\
-        numbers Created 1000 numbers\ndisk 68 /\ndisk 99 /var/lib/a b\n\
+        chronos-level  5\nnumbers Created 1000 numbers\ndisk 68 /\ndisk 99 /var/lib/a b\n\
         memory 34377728\ncache 69632\nmemory-limit 9223372036854771712\ncpu-ns 1157803131\nend\n";
 
     fn at(seconds: i64) -> Timestamp {
@@ -304,6 +277,7 @@ mod tests {
         assert_eq!(inside.shared.get("home_domain"), Some("ims.svc"));
         assert_eq!(inside.local.get("public_hostname"), Some("10.0.0.1"));
         assert_eq!(inside.user.get("log_level"), Some("5"));
+        assert_eq!(inside.chronos_level, Some(5));
         assert_eq!(inside.numbers.as_deref(), Some("Created 1000 numbers"));
         assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 68), ("/var/lib/a b".to_owned(), 99)]));
         let cpu = Some(Duration::from_nanos(1_157_803_131));
@@ -319,45 +293,50 @@ mod tests {
     /// The script on this machine's own bash.
     #[test]
     fn the_script_tells_what_is_read() {
-        let line = tell(["/", "/no such directory"]).line().unwrap();
+        let line = tell(["/", "/no such directory", "/proc"]).line().unwrap();
         let asked = Timestamp::now();
         let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
         let inside = parse(&String::from_utf8(output.stdout).unwrap(), asked, Timestamp::now()).unwrap();
         assert!(inside.ahead.unwrap().abs() < 2.0, "{inside:?}");
-        assert!(inside.full.contains_key("/") && inside.full.len() == 1, "{inside:?}");
+        // What lies on a disk of its own is told by where that is; /proc is one without room.
+        assert!(inside.full.contains_key("/") && inside.full.keys().all(|at| at == "/" || at == "/proc"), "{inside:?}");
     }
 
-    /// The script on this machine's own bash.
+    /// The script on this machine's own bash, with a `df` that has a volume of logs, and one on the disk of `/`.
     #[test]
-    fn ports_are_tried() {
-        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = open.local_addr().unwrap().port();
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let script = Script::new(REACH).args([
-            "127.0.0.1".to_owned(),
-            port.to_string(),
-            "127.0.0.1".to_owned(),
-            closed.to_string(),
-        ]);
-        let output = std::process::Command::new("bash").args(["-c", &script.line().unwrap()]).output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("open 127.0.0.1 {port}\nend\n"));
+    fn volumes_are_told_once_each_and_chronos_level_is_read_where_chronos_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (logs, same) = (folder.path().join("logs"), folder.path().join("same"));
+        std::fs::create_dir(&logs).unwrap();
+        std::fs::create_dir(&same).unwrap();
+        let df = folder.path().join("df");
+        let row = |place: &std::path::Path, size: u32, percent: u8| {
+            format!("{}) echo 'x {size} 1 1 {percent}% {}' ;;\n", place.display(), place.display())
+        };
+        let rows = [row("/".as_ref(), 1000, 40), row(&logs, 500, 97), row(&same, 1000, 40)].concat();
+        std::fs::write(&df, format!("#!/bin/sh\necho head\ncase $2 in\n{rows}esac\n")).unwrap();
+        std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let settings = folder.path().join("chronos.conf");
+        std::fs::write(&settings, "[http]\nlevel = 9\n[logging]\nfolder = x\nlevel = 5\n[alarms]\n").unwrap();
+        let places = [logs.to_str().unwrap(), same.to_str().unwrap()];
+        let line = Script::new(TELL).args(["none"; 5]).arg(settings.display()).arg("/").args(places).line().unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let output = std::process::Command::new("bash").args(["-c", &line]).env("PATH", path).output().unwrap();
+        let inside = parse(&String::from_utf8(output.stdout).unwrap(), at(0), at(0)).unwrap();
+        assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 40), (places[0].to_owned(), 97)]));
+        assert_eq!(inside.chronos_level, Some(5));
     }
 
     #[test]
-    fn host_ports_are_those_of_bonos_that_are_ready() {
-        let pod = |ports: serde_json::Value, ready: &str| -> Pod {
-            serde_json::from_value(serde_json::json!({"metadata": {"name": "bono-x"},
-                "spec": {"containers": [{"name": "bono", "ports": ports}]},
-                "status": {"hostIP": "192.0.2.7", "conditions": [{"type": "Ready", "status": ready}]}}))
-            .unwrap()
-        };
-        let sip = |host: serde_json::Value| {
-            serde_json::json!([{"containerPort": 5062}, {"containerPort": 5060, "protocol": "UDP",
-            "hostPort": host}, {"containerPort": 5060, "hostPort": host}])
-        };
-        let found = host_ports([&pod(sip(5060.into()), "True")]);
-        assert_eq!(found, [HostPort { pod: "bono-x".to_owned(), at: "192.0.2.7:5060".parse().unwrap() }]);
-        assert!(host_ports([&pod(sip(5060.into()), "False"), &pod(sip(serde_json::Value::Null), "True")]).is_empty());
+    fn volumes_that_fill_are_those_that_hold_something() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {"containers": [{"name": "bono", "volumeMounts": [
+                {"name": "logs", "mountPath": "/var/log"}, {"name": "settings", "mountPath": "/etc/clearwater/user_settings"},
+                {"name": "claim", "mountPath": "/data"}]}],
+            "volumes": [{"name": "logs", "emptyDir": {}}, {"name": "settings", "configMap": {"name": "x"}},
+                {"name": "claim", "persistentVolumeClaim": {"claimName": "x"}}]}}))
+        .unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        assert_eq!(volumes(&pod, container), ["/var/log", "/data"]);
     }
 
     /// The script on this machine's own bash, with a `getent` that knows what a wildcard in a search domain makes of names.

@@ -4,6 +4,8 @@ mod inner;
 mod objects;
 mod service;
 
+use std::collections::BTreeSet;
+
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
 
@@ -27,7 +29,7 @@ pub(super) fn before(facts: &Facts) -> Vec<CheckLine> {
     in_order(lines)
 }
 
-fn in_order(mut lines: Vec<CheckLine>) -> Vec<CheckLine> {
+pub(super) fn in_order(mut lines: Vec<CheckLine>) -> Vec<CheckLine> {
     lines.sort_by_key(|l| (l.id.group(), l.id));
     lines
 }
@@ -39,17 +41,24 @@ struct Said {
     bad: Vec<CheckLine>,
     /// Why what could not be looked at was not, each once.
     unseen: Vec<String>,
+    /// The checks that tell what would have been said here: one fault is told once.
+    elsewhere: BTreeSet<CheckId>,
 }
 
 impl Said {
     fn new(id: CheckId, title: &'static str) -> Self {
-        Self { id, title, bad: Vec::new(), unseen: Vec::new() }
+        Self { id, title, bad: Vec::new(), unseen: Vec::new(), elsewhere: BTreeSet::new() }
     }
 
     /// Something is wrong with a thing, which is named in the title so that it is known again.
     fn wrong(&mut self, status: CheckStatus, of: &str, detail: impl Into<String>, fix: impl Into<Remedy>) {
         let title = if of.is_empty() { self.title.to_owned() } else { format!("{}: {of}", self.title) };
         self.bad.push(with_fix(line(self.id, title, status, detail), fix));
+    }
+
+    /// Another check tells it.
+    fn told_by(&mut self, id: CheckId) {
+        self.elsewhere.insert(id);
     }
 
     /// Something could not be seen.
@@ -66,12 +75,16 @@ impl Said {
         T::default()
     }
 
-    /// The lines: what is wrong, one that not all was seen, or one that all is well.
+    /// The lines: what is wrong, one that not all was seen, one that another check tells it, or one that all is well.
     fn lines(self, well: impl Into<String>) -> Vec<CheckLine> {
         let mut lines = self.bad;
         if let [first, others @ ..] = self.unseen.as_slice() {
             let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
             lines.push(line(self.id, self.title, CheckStatus::Skipped, format!("{first}{more}")));
+        } else if lines.is_empty() && !self.elsewhere.is_empty() {
+            let told: Vec<&str> = self.elsewhere.iter().map(|id| id.name()).collect();
+            let detail = format!("what is not well here is told by {}", told.join(" and "));
+            lines.push(line(self.id, self.title, CheckStatus::NotApplicable, detail));
         } else if lines.is_empty() {
             lines.push(line(self.id, self.title, CheckStatus::Ok, well));
         }

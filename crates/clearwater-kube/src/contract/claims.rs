@@ -187,6 +187,30 @@ mod tests {
         }
     }
 
+    /// The page names each claim, and none that is not put. Ports are one word.
+    #[test]
+    fn the_page_names_the_claims() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        if !docs.exists() {
+            // The crate stands alone, without the repository.
+            return;
+        }
+        let page = std::fs::read_to_string(docs.join("check.md")).unwrap();
+        let rows =
+            page.lines().skip_while(|line| !line.starts_with("| claims |")).take_while(|line| line.starts_with('|'));
+        let told: BTreeSet<String> = rows
+            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect();
+        let of_port = |id: &str| match id.rsplit_once('-') {
+            Some((what, port)) if port.parse::<u16>().is_ok() => format!("{what}-N"),
+            _ => id.to_owned(),
+        };
+        let put: BTreeSet<String> =
+            all().iter().flat_map(|(_, claims)| claims).map(|claim| of_port(&claim.id)).collect();
+        assert_eq!(told, put);
+    }
+
     /// Words that would change something in the container. A file is opened to be written nowhere but in `/dev`.
     #[test]
     fn nothing_is_written() {

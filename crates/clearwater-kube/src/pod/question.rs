@@ -48,6 +48,15 @@ const MEMCACHED: &str = r#"{
   LC_ALL=C printf '%q\n' "$l"
 } 3<>"/dev/tcp/$1/$2""#;
 
+/// Sends CQL's `OPTIONS` (`native_protocol_v3.spec` §2 and §4.1.3): version 3, no flags, stream 0, opcode 5, no body. One byte of
+/// the answer tells that the program is alive: one that hangs has its connections taken by the kernel, and nothing comes.
+/// Address, port, patience.
+const CQL: &str = r#"{
+  printf '\x03\x00\x00\x00\x05\x00\x00\x00\x00' >&3
+  LC_ALL=C IFS= read -r -t "$3" -N 1 l <&3
+  case $? in 0) echo answered ;; 1) echo closed ;; *) echo silent ;; esac
+} 3<>"/dev/tcp/$1/$2""#;
+
 /// Sends a binding request without attributes (RFC 5389 §6); one byte of the answer tells that it is one. Address, port,
 /// patience.
 const STUN: &str = r#"{
@@ -82,6 +91,7 @@ pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option
             Script::new(SIP).arg(address).arg(host).arg(patience).arg(nonce).args(ports)
         }
         Asks::MemcachedVersion(port) => Script::new(MEMCACHED).arg(address).arg(port).arg(patience),
+        Asks::CqlOptions(port) => Script::new(CQL).arg(address).arg(port).arg(patience),
         Asks::EtcdHealth(_) => return None,
         Asks::OneNameServer { file } => Script::new(NAME_SERVERS).arg(file),
         Asks::Stun(port) => Script::new(STUN).arg(address).arg(port).arg(patience),
@@ -147,6 +157,19 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 other => format!("it answered {other}"),
             });
             Verdict::Bad(format!("memcached version on port {port}: {seen}"))
+        }
+        Asks::CqlOptions(port) => {
+            let said = |word: &str| answer.lines().any(|line| line.trim() == word);
+            let seen = if said("answered") {
+                return Verdict::Good;
+            } else if said("silent") {
+                "no answer in time, though it takes connections: it hangs".to_owned()
+            } else if said("closed") {
+                "it closed the connection without an answer".to_owned()
+            } else {
+                refused().unwrap_or_else(|| format!("it answered {first:?}"))
+            };
+            Verdict::Bad(format!("CQL OPTIONS on port {port}: {seen}"))
         }
         Asks::EtcdHealth(port) => {
             if etcd_health(answer) == Some(true) {
@@ -312,6 +335,42 @@ mod tests {
         assert!(matches!(&bad, Verdict::Bad(t) if t.ends_with("it answered ER")), "{bad:?}");
     }
 
+    /// As a program that hangs does: the kernel takes the connection, and nobody answers.
+    #[test]
+    fn what_takes_connections_and_says_nothing_hangs() {
+        let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = hangs.local_addr().unwrap().port();
+        for asks in [
+            Asks::CqlOptions(port),
+            Asks::MemcachedVersion(port),
+            Asks::SipOptions(leak(port)),
+            Asks::Http { port, path: "/ping", body: Some("OK") },
+        ] {
+            let line = script(&asks, "127.0.0.1".parse().unwrap(), 7, 1).unwrap().line().unwrap();
+            let output =
+                std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {line}")]).output().unwrap();
+            let Verdict::Bad(text) = judge(&asks, &String::from_utf8_lossy(&output.stdout)) else { panic!("{asks:?}") };
+            assert!(text.contains("no answer in time"), "{text}");
+        }
+        let cql = |answer: &'static [u8]| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = [0; 9];
+                stream.read_exact(&mut asked).unwrap();
+                assert_eq!(asked, [3, 0, 0, 0, 5, 0, 0, 0, 0]);
+                stream.write_all(answer).unwrap();
+            });
+            let verdict = run(&Asks::CqlOptions(port));
+            server.join().unwrap();
+            verdict
+        };
+        assert_eq!(cql(b"\x83\0\0\0\x06\0\0\0\x02\0\0"), Verdict::Good);
+        let Verdict::Bad(text) = cql(b"") else { panic!("nothing was answered") };
+        assert!(text.ends_with("it closed the connection without an answer"), "{text}");
+    }
+
     #[test]
     fn a_closed_port_is_named() {
         for asks in [
@@ -319,6 +378,7 @@ mod tests {
             Asks::Http { port: 1, path: "/ping", body: None },
             Asks::SipOptions(&[1]),
             Asks::MemcachedVersion(1),
+            Asks::CqlOptions(1),
         ] {
             let Verdict::Bad(text) = run(&asks) else { panic!("{asks:?}") };
             assert!(text.contains("port 1") && (text.contains("refused") || text.contains("closed")), "{text}");

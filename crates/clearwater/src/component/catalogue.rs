@@ -1,4 +1,4 @@
-use super::{Component, Entry, Release, Role, classic, hunter};
+use super::{Component, Entry, LogGrammar, Release, Role, classic, hunter};
 
 /// The entries of a release, in listing order.
 ///
@@ -31,6 +31,25 @@ pub fn entry(release: Release, component: Component) -> Option<&'static Entry> {
 /// ```
 pub fn playing(release: Release, role: Role) -> Option<Component> {
     catalogue(release).iter().find(|e| e.plays(role)).map(|e| e.component)
+}
+
+/// Whether a file of this name is a log whose lines have no form and tell no time, of which nobody expects more: what scripts
+/// print, and what supervisord keeps of programs' output. Before it, behind a hyphen, may stand where it lay.
+///
+/// ```
+/// use clearwater::component::is_plain_log;
+///
+/// assert!(is_plain_log("create_numbers.log") && is_plain_log("log-create_numbers.log"));
+/// assert!(is_plain_log("restund-stdout---supervisor-x8d2.log"));
+/// assert!(!is_plain_log("sprout_current.txt") && !is_plain_log("now.log"));
+/// ```
+pub fn is_plain_log(file: &str) -> bool {
+    let mut logs = Release::ALL.into_iter().flat_map(catalogue).flat_map(|entry| entry.logs);
+    let is = |name: &str| file.strip_suffix(name).is_some_and(|place| place.is_empty() || place.ends_with('-'));
+    logs.any(|log| log.grammar == LogGrammar::Plain && is(log.pattern))
+        || file
+            .split_once("-std")
+            .is_some_and(|(program, rest)| !program.is_empty() && rest.strip_suffix(".log").is_some())
 }
 
 /// The number of a component's port, for constants: one that the catalogue does not have is found when this is compiled.

@@ -5,7 +5,7 @@ use super::common::{
     NGINX_ERROR_LOG, NGINX_PING, SNMPD, SOCKET_FACTORY_MGMT, SOCKET_FACTORY_SIG, SUPERVISORD_LOG, access_log, cpp_log,
     log, member, member_in, python_log, served, tcp, udp,
 };
-use super::paths::{CASSANDRA_DATA, CASSANDRA_SETTINGS};
+use super::paths::{CASSANDRA_DATA, CASSANDRA_SETTINGS, CHRONOS_SETTINGS};
 use super::{
     AskedBy, Asks, Clustering, Component, Data, Entry, FromJoining, HealthQuestion, Lifetime, LogGrammar, PreStop,
     ProgramHealth, Role, Rule, Scaling, Source, Store,
@@ -139,6 +139,11 @@ pub(super) const ASTAIRE: Entry = Entry {
             proves: "the proxy answers requests",
             source: Source("astaire src/proxy_server.cpp"),
         },
+        HealthQuestion {
+            asks: Asks::MemcachedVersion(11211),
+            proves: "memcached, which holds what the proxy hands out, answers requests",
+            source: Source("memcached doc/protocol-binary.txt"),
+        },
     ],
     data: &[
         Data {
@@ -226,11 +231,18 @@ pub(super) const CASSANDRA: Entry = Entry {
         ETCD_PROXY_LOG,
         SUPERVISORD_LOG,
     ],
-    health: &[HealthQuestion {
-        asks: Asks::Tcp(&[7000, 9042, 9160]),
-        proves: "it has joined its ring and answers its clients; Thrift opens last",
-        source: Source(CASSANDRA_TEMPLATE),
-    }],
+    health: &[
+        HealthQuestion {
+            asks: Asks::Tcp(&[7000, 9042, 9160]),
+            proves: "it has joined its ring and answers its clients; Thrift opens last",
+            source: Source(CASSANDRA_TEMPLATE),
+        },
+        HealthQuestion {
+            asks: Asks::CqlOptions(9042),
+            proves: "it is the program that answers, and not its kernel alone, which takes connections for one that hangs",
+            source: Source("Apache Cassandra doc/native_protocol_v3.spec, 4.1.3"),
+        },
+    ],
     data: &[
         Data {
             what: "subscribers, their passwords and identities",
@@ -307,7 +319,7 @@ pub(super) const CHRONOS: Entry = Entry {
             source: Source("chronos doc/api.md"),
         },
         HealthQuestion {
-            asks: Asks::OneNameServer { file: "/etc/chronos/chronos.conf" },
+            asks: Asks::OneNameServer { file: CHRONOS_SETTINGS },
             proves: "it has a name server to ask for those whom its timers call back",
             source: Source(
                 "cpp-common src/dnscachedresolver.cpp; clearwater-docker base/clearwater-auto-config-docker",

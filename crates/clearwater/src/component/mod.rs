@@ -44,13 +44,15 @@ mod types;
 
 pub use alone::{ASKS_NOBODY, AsksNobody};
 pub use capability::{CapabilityUse, capabilities};
-pub use catalogue::{catalogue, entry, playing, port};
+pub use catalogue::{catalogue, entry, is_plain_log, playing, port};
 pub use contact::{CONTACTS, Contact, TURN_RELAY_PORTS, asked_ports, narrowed_by};
 pub use id::{Component, Release};
 pub(crate) use paths::{
     CASSANDRA_DATA, CASSANDRA_FOLDER, CLUSTER_SETTINGS, MYSQL_DATA, OF_CASSANDRA_MEMBER, SUPERVISORCTL, USER_SETTINGS,
 };
-pub use paths::{CASSANDRA_SETTINGS, NUMBERS_LOG, PROGRAM_LOGS, SETTINGS_FILES, SUPERVISOR_LOGS, SUPERVISOR_SOCKET};
+pub use paths::{
+    CASSANDRA_SETTINGS, CHRONOS_SETTINGS, NUMBERS_LOG, PROGRAM_LOGS, SETTINGS_FILES, SUPERVISOR_LOGS, SUPERVISOR_SOCKET,
+};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,
     LogGrammar, LooksUpOnce, PortUse, PreStop, Program, ProgramHealth, Protocol, Role, Rule, Scaling, Source,

@@ -33,6 +33,9 @@ pub(crate) const MYSQL_DATA: &str = "/var/lib/mysql";
 /// Cassandra's own settings, which the cluster manager writes when a member joins.
 pub const CASSANDRA_SETTINGS: &str = "/etc/cassandra/cassandra.yaml";
 
+/// What chronos is configured by, which the generator makes of its sample (chronos `src/globals.cpp`).
+pub const CHRONOS_SETTINGS: &str = "/etc/chronos/chronos.conf";
+
 /// The members of astaire's cluster, which the cluster manager writes when a member joins.
 pub(crate) const CLUSTER_SETTINGS: &str = "/etc/clearwater/cluster_settings";
 

@@ -244,6 +244,8 @@ pub enum Asks {
     /// A memcached `version` request of the *binary* protocol (opcode 0x0b) is answered on the port. The text protocol
     /// will not do: astaire's proxy does not speak it.
     MemcachedVersion(u16),
+    /// CQL's `OPTIONS`, of version 3 of its native protocol, is answered on the port: it needs no login and reads no row.
+    CqlOptions(u16),
     /// `GET /health` on the port answers a JSON object whose `health` is `"true"` (a string; white space varies with
     /// etcd's version).
     EtcdHealth(u16),
@@ -273,9 +275,11 @@ impl Asks {
     pub fn ports(&self) -> Vec<u16> {
         match *self {
             Self::Tcp(ports) | Self::SipOptions(ports) => ports.to_vec(),
-            Self::Http { port, .. } | Self::MemcachedVersion(port) | Self::EtcdHealth(port) | Self::Stun(port) => {
-                vec![port]
-            }
+            Self::Http { port, .. }
+            | Self::MemcachedVersion(port)
+            | Self::CqlOptions(port)
+            | Self::EtcdHealth(port)
+            | Self::Stun(port) => vec![port],
             Self::OneNameServer { .. } => Vec::new(),
         }
     }

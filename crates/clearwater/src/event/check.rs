@@ -15,6 +15,8 @@ use crate::remedy::Remedy;
 pub enum CheckStatus {
     /// Looked, and it is well.
     Ok,
+    /// Tells nothing here, and need not: what it is about is not there yet, or another check tells it. A run goes on.
+    NotApplicable,
     /// Did not look: it was left out, may not be looked at, or tells nothing here. A run goes on without knowing.
     Skipped,
     /// Could not look: whoever was asked did not answer as it should. A run goes on without knowing; one that was only to

@@ -11,6 +11,7 @@ use std::io::IsTerminal;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
+use clearwater::component::is_plain_log;
 use clearwater::log::Lines;
 use clearwater::text::counted;
 use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
@@ -37,6 +38,9 @@ pub(crate) fn each_of_path(
     let (told, tell) = (path.display().to_string(), context.connection().teller());
     let _awaited = awaited(context.results().written(), move || tell(&format!("{told} to be read")));
     let mut logs = Logs::default();
+    if let Some(why) = ReportedLogs::unreadable(path) {
+        unread.file(&path.join(CONTENTS), &why, context);
+    }
     let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     if kind.is_dir() {
         logs.find(path, context, unread)?;
@@ -309,9 +313,12 @@ impl Log {
         }
     }
 
-    /// Nothing more of it is held. Where nothing of it was understood, that is said.
+    /// Nothing more of it is held. Where nothing of it was understood, that is said, unless there is nothing to understand.
     fn close(&mut self, context: &mut Context, unread: &mut Unread) {
         let Some((open, _)) = self.open.take() else { return };
+        if self.member.name.file_name().and_then(|name| name.to_str()).is_some_and(is_plain_log) {
+            return;
+        }
         unread.understood(&self.member.name, open.reader.lines, open.reader.known, context);
     }
 }

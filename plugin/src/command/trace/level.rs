@@ -4,7 +4,7 @@ use clap::Args;
 use clearwater::component::Component;
 use clearwater::config::Set;
 
-use crate::advice::command;
+use crate::advice::{command, up};
 use crate::arguments::PlaceArgs;
 use crate::command::up::Up;
 use crate::context::Context;
@@ -38,6 +38,7 @@ impl LevelArgs {
 
     pub(super) fn run(&self, place: &PlaceArgs, context: &mut Context) -> Result<u8, CliError> {
         let mut file = place.file();
+        file.is_advised();
         if self.enable {
             for component in WRITERS {
                 file = file.over(level_of(component)?);
@@ -46,7 +47,7 @@ impl LevelArgs {
                 "from log level {SIP_LEVEL} on each SIP message is written whole, at every hop, with what subscribers wrote in it; \
                  `{}` or the next `{}` takes it back",
                 command("trace --disable"),
-                command("up")
+                up("")
             ));
         } else {
             let own = file.read()?.file;

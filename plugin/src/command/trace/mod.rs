@@ -31,7 +31,7 @@ use table::Output;
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin, no_container, stopped};
 use super::reported::ReportedLogs;
-use crate::advice::command;
+use crate::advice::{command, up};
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -408,7 +408,7 @@ impl Writers {
             quiet.join(" and "),
             command("trace --enable"),
             quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and "),
-            command("up"),
+            up(""),
             LevelFile::UserSettings.path(),
             quiet[0]
         ));

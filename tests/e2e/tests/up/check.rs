@@ -79,6 +79,51 @@ fn planted_faults_are_found_on_the_cluster_and_in_its_report() -> Result<()> {
     hides_addresses(&plugin, kubectl, &dir.path().join("hidden.zip"))
 }
 
+/// A namespace that is not there yet, on a cluster in health, is no reason to fail; what could not be asked there is said.
+#[test]
+#[ignore = "needs cluster"]
+fn a_cluster_takes_a_deployment_in_a_namespace_that_is_not_there_yet() -> Result<()> {
+    let plugin = Plugin::new(cluster(), "e2e-check-new")?;
+    let ran = plugin.run(&["check", "--before", "-o", "json"])?.expect(0)?;
+    let checks: Value = serde_json::from_str(&ran.out)?;
+    let aside = ids(&checks, "notApplicable");
+    ensure!(["admission", "objects", "quota"].iter().all(|id| aside.contains(*id)), "{}", ran.out);
+    for status in ["failed", "skipped", "unseen"] {
+        ensure!(ids(&checks, status).is_empty(), "{status}: {}", ran.out);
+    }
+    Ok(())
+}
+
+/// A daemon that hangs has its connections taken by the kernel: it is found by what it does not answer.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_daemon_that_hangs_is_found() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-check-hangs")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    plugin.run_within(PATIENCE, &["up", "--yes", "--only=astaire,cassandra"])?.expect(0)?;
+    plugin.run(&["check"])?.expect(0)?;
+    for (pod, program) in [("astaire-0", "/usr/bin/memcached "), ("cassandra-0", "/usr/bin/standin cassandra")] {
+        let stop = format!(
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '^{program}' && kill -STOP ${{p##*/}}; done; true"
+        );
+        kubectl.run(["exec", pod, "--", "bash", "-c", &stop])?;
+    }
+    let ran = plugin.run(&["check", "-o", "json"])?.expect(5)?;
+    let checks: Value = serde_json::from_str(&ran.out)?;
+    ensure!(ids(&checks, "failed").iter().eq(["answers"]), "{}", ran.out);
+    for words in ["CQL OPTIONS on port 9042: no answer", "memcached version on port 11211: no answer"] {
+        ensure!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let ran = plugin.run_within(PATIENCE, &["check", "--images", "-o", "json"])?.expect(5)?;
+    let found = differing(&serde_json::from_str(&ran.out)?);
+    for (component, id) in [("cassandra", "cql"), ("astaire", "memcached-store")] {
+        ensure!(found.contains(&(component.to_owned(), id.to_owned())), "{found:?}\n{}", ran.out);
+    }
+    Ok(())
+}
+
 /// No pod's address is left in any file of an anonymized report, which can be read all the same.
 fn hides_addresses(plugin: &Plugin, kubectl: &Kubectl, path: &Path) -> Result<()> {
     let file = path.to_str().context("a path")?;

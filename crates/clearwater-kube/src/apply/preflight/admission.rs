@@ -59,7 +59,12 @@ pub(crate) async fn check(
         return Ok(Vec::new());
     }
     if namespace == Some(false) {
-        return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "asked once the namespace exists")]);
+        return Ok(vec![line(
+            CheckId::Admission,
+            TITLE,
+            CheckStatus::NotApplicable,
+            "asked once the namespace exists",
+        )]);
     }
     ask(cluster, samples).await
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::{Component, entry};
-use clearwater::config::{HostSetting, Keys};
+use clearwater::config::shell::Settings;
+use clearwater::config::{HostSetting, Keys, LevelFile};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
 
+use super::super::doors::{DoorKind, Knocked, Tried, given};
 use super::super::facts::Facts;
 use super::super::inside::Inside;
 use super::Said;
@@ -37,7 +39,6 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
         uris,
         alias,
         public_address,
-        host_ports,
         keys,
         log_level,
         numbers,
@@ -48,25 +49,35 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
 /// A rule over what the containers of some components said.
 fn each(
     facts: &Facts,
-    (id, title): (CheckId, &'static str),
+    about: (CheckId, &'static str),
     of: fn(Component) -> bool,
     well: &str,
-    mut judge: impl FnMut(&mut Said, &str, Component, &Inside),
+    judge: impl FnMut(&mut Said, &str, Component, &Inside),
 ) -> Vec<CheckLine> {
+    judged(facts, about, of, judge).map_or_else(Vec::new, |said| said.lines(well))
+}
+
+/// The same, to which more may be added; none where nothing stands that it is about.
+fn judged(
+    facts: &Facts,
+    (id, title): (CheckId, &'static str),
+    of: fn(Component) -> bool,
+    mut judge: impl FnMut(&mut Said, &str, Component, &Inside),
+) -> Option<Said> {
     let mut said = Said::new(id, title);
     if !facts.inside.values().any(|(component, _)| of(*component)) {
         // What stands and was not looked at is not passed over.
         let has_programs = |c: Component| entry(facts.release, c).is_some_and(|e| !e.programs.is_empty());
         let mut stands = facts.parts.iter().map(|part| part.component).filter(|c| of(*c) && has_programs(*c));
-        let Some(component) = stands.next() else { return Vec::new() };
+        let component = stands.next()?;
         said.unseen(format!("no container of {component} runs that could be asked"));
-        return said.lines(well);
+        return Some(said);
     }
     for (pod, component, inside) in facts.said(of) {
         judge(&mut said, pod, component, inside);
     }
     facts.unsaid(of).for_each(|why| said.unseen(why));
-    said.lines(well)
+    Some(said)
 }
 
 const fn any(_: Component) -> bool {
@@ -274,38 +285,58 @@ fn alias(facts: &Facts) -> Vec<CheckLine> {
 fn public_address(facts: &Facts) -> Vec<CheckLine> {
     let bono = |c| c == Component::Bono;
     let mut of: BTreeMap<String, String> = BTreeMap::new();
-    each(facts, (CheckId::PublicAddress, "each bono gives an address of its own"), bono, "", |said, pod, _, inside| {
-        let given = inside.local.get("public_hostname").or_else(|| inside.local.get("public_ip"));
-        match given.filter(|a| !a.is_empty()) {
-            None => {
-                let fix = "set PUBLIC_IP to the address that reaches just this bono";
-                said.wrong(CheckStatus::Failed, pod, "it has none: phones get the pod's", fix);
-            }
-            Some(address) => {
-                if let Some(other) = of.insert(address.to_owned(), pod.to_owned()) {
-                    let detail = format!("{address} is {other}'s as well: what belongs to a call arrives at the other");
-                    said.wrong(CheckStatus::Failed, pod, detail, "give each bono an address that reaches it alone");
-                }
+    let about = (CheckId::PublicAddress, "each bono gives an address of its own");
+    let said = judged(facts, about, bono, |said, pod, _, inside| match given(inside) {
+        None => {
+            let fix = "set PUBLIC_IP to the address that reaches just this bono";
+            said.wrong(CheckStatus::Failed, pod, "it has none: phones get the pod's", fix);
+        }
+        Some(address) => {
+            if let Some(other) = of.insert(address.to_owned(), pod.to_owned()) {
+                let detail = format!("{address} is {other}'s as well: what belongs to a call arrives at the other");
+                said.wrong(CheckStatus::Failed, pod, detail, "give each bono an address that reaches it alone");
             }
         }
-    })
+    });
+    let Some(mut said) = said else { return Vec::new() };
+    facts.doors.iter().for_each(|tried| door(&mut said, tried, facts));
+    let asked: Vec<String> = facts.doors.iter().map(|tried| tried.door.to_string()).collect();
+    said.lines(if asked.is_empty() { String::new() } else { format!("SIP is answered at {}", asked.join(", ")) })
 }
 
-/// Ports of nodes that lead to no bono: a network without the plugin for them takes the pods all the same.
-fn host_ports(facts: &Facts) -> Vec<CheckLine> {
-    let mut said = Said::new(CheckId::PublicAddress, "each bono gives an address of its own");
-    for (asker, _, inside) in facts.said(any) {
-        for closed in &inside.closed {
-            let detail = format!("nothing takes a connection at {}, the port of its node, from pod {asker}", closed.at);
+/// Where phones are told to find a bono, and nobody answers: a network without the plugin for ports of nodes takes the pods all
+/// the same. An address outside of the cluster may answer whoever stands outside.
+fn door(said: &mut Said, tried: &Tried, facts: &Facts) {
+    let door = &tried.door;
+    let (from, knocked) = match &tried.knocked {
+        Ok((_, Knocked::Answers)) => return,
+        // It answers nowhere else, either.
+        Ok(_) if facts.is_mute(&door.pod) => return said.told_by(CheckId::Answers),
+        Ok(seen) => seen,
+        Err(why) => {
+            return said
+                .unseen(format!("whether somebody answers at {door}, where phones are to find {}: {why}", door.pod));
+        }
+    };
+    let nobody = match knocked {
+        Knocked::Silent => format!("at {door} a connection is taken and SIP is not answered"),
+        _ => format!("nothing takes a connection at {door}"),
+    };
+    match door.kind {
+        DoorKind::Node => {
+            let detail = format!("{nobody}, the port of its node, from pod {from}");
             let fix = Remedy::any([
                 "see that the network plugin serves host ports (CNI's portmap) and that no firewall of the node is before it",
                 "another bono.exposure",
             ]);
-            said.wrong(CheckStatus::Warning, &closed.pod, detail, fix);
+            said.wrong(CheckStatus::Warning, &door.pod, detail, fix);
         }
+        DoorKind::Given => said.unseen(format!(
+            "{nobody}, the address that {} gives to phones, tried from pod {from}: whether it leads to it from where phones are is \
+             not visible from inside of the cluster",
+            door.pod
+        )),
     }
-    // That all is well is told by the rule of addresses.
-    said.bad
 }
 
 fn keys(facts: &Facts) -> Vec<CheckLine> {
@@ -329,9 +360,15 @@ fn keys(facts: &Facts) -> Vec<CheckLine> {
 }
 
 fn log_level(facts: &Facts) -> Vec<CheckLine> {
-    each(facts, (CheckId::LogLevel, "log levels"), any, "", |said, pod, _, inside| {
-        let level = inside.user.get("log_level").or_else(|| inside.shared.get("log_level"));
-        if level.and_then(|l| l.parse::<u32>().ok()).is_some_and(|l| l >= DEBUG) {
+    each(facts, (CheckId::LogLevel, "log levels"), any, "", |said, pod, component, inside| {
+        let read = |settings: &Settings| settings.get("log_level").and_then(|level| level.parse::<u32>().ok());
+        let level = match LevelFile::of(component) {
+            Some(LevelFile::ChronosSample) => inside.chronos_level,
+            // Their init scripts let no level of shared_config through.
+            _ if matches!(component, Component::Bono | Component::Astaire) => read(&inside.user),
+            _ => read(&inside.user).or_else(|| read(&inside.shared)),
+        };
+        if level.is_some_and(|level| level >= DEBUG) {
             let detail = "level 5 writes every step: it costs calls and fills disks";
             said.wrong(
                 CheckStatus::Warning,

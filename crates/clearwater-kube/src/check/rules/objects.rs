@@ -18,6 +18,8 @@ use crate::pod::object::{claims, claims_of, containers, own_container};
 
 /// memcached keeps 512 MB, and needs some for itself (clearwater-docker `astaire/memcached.supervisord.conf`).
 const CACHE: f64 = 700.0 * 1024.0 * 1024.0;
+/// Why a container ended that took more than its limit, as kubelets say it.
+const OUT_OF_MEMORY: &str = "OOMKilled";
 /// That a container was started again is told for so long.
 const LATELY_SECONDS: i64 = 60 * 60;
 /// The name under which restund asks for credentials.
@@ -207,7 +209,7 @@ fn memory(facts: &Facts) -> Vec<CheckLine> {
     for (component, pod) in facts.all_pods() {
         let killed = containers(pod).find(|(c, _)| {
             let ended = c.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-            ended.and_then(|e| e.reason.as_deref()) == Some("OOMKilled")
+            ended.and_then(|e| e.reason.as_deref()) == Some(OUT_OF_MEMORY)
         });
         if let Some((container, _)) = killed {
             let detail = format!("container {} was ended at its limit (OOMKilled)", container.name);
@@ -246,7 +248,14 @@ fn restarts(facts: &Facts) -> Vec<CheckLine> {
         for (container, _) in containers(pod).filter(|(c, _)| c.restart_count > 0) {
             let Some(ended) = container.last_state.as_ref().and_then(|s| s.terminated.as_ref()) else { continue };
             let Some(at) = ended.finished_at.as_ref().map(|t| t.0) else { continue };
-            if facts.at.duration_since(at).as_secs() < LATELY_SECONDS {
+            if facts.at.duration_since(at).as_secs() >= LATELY_SECONDS {
+                continue;
+            }
+            if ended.reason.as_deref() == Some(OUT_OF_MEMORY) {
+                said.told_by(CheckId::Memory);
+            } else if let Some(other) = facts.broken(&pod.name_any()) {
+                said.told_by(other);
+            } else {
                 let detail = format!(
                     "container {} was, {} times, last after {} with code {}",
                     container.name,

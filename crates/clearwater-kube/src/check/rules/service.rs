@@ -12,7 +12,7 @@ use clearwater::text::counted;
 use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
 use super::objects::{no_services, no_workloads, old_kernel, services};
-use crate::judge::About;
+use crate::judge::{About, Stage};
 use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::Kind;
 
@@ -47,11 +47,25 @@ fn has_old_kernel(facts: &Facts, pod: &str) -> bool {
     nodes.iter().any(|n| n.metadata.name.as_deref() == node && old_kernel(n).is_some())
 }
 
-fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> Remedy {
-    let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
+/// What to do first where a component is unwell by what it stands on.
+fn stands_on(component: Component, facts: &Facts) -> Option<Remedy> {
     let is_well = |other: Component| {
         facts.parts.iter().any(|part| part.component == other && part.judged.problems.is_empty() && !part.unreached)
     };
+    let text = match component {
+        Component::Homestead | Component::HomesteadProv | Component::Homer if !is_well(Component::Cassandra) => {
+            "it stands on Cassandra: put that right first"
+        }
+        Component::Ellis if !is_well(Component::HomesteadProv) || !is_well(Component::Homer) => {
+            "it stands on homestead-prov and homer: put these right first"
+        }
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> Remedy {
+    let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
     match id {
         CheckId::Workloads if part.fix.is_some() => part.fix.clone().unwrap_or(Remedy::Status),
         CheckId::Workloads => {
@@ -78,29 +92,63 @@ fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Fa
             }
             _ => told_by("see what its container says: "),
         },
-        CheckId::Programs => told_by("see the last lines of its log: "),
+        CheckId::Programs => {
+            stands_on(part.component, facts).unwrap_or_else(|| told_by("see the last lines of its log: "))
+        }
         CheckId::Names => NamesDeed::Explain.into(),
-        _ => match part.component {
-            Component::Homestead | Component::HomesteadProv | Component::Homer if !is_well(Component::Cassandra) => {
-                "it stands on Cassandra: put that right first".into()
-            }
-            Component::Cassandra => {
-                "9160 never opens where rpc_address is ::0 and IPv6 is off, or while it cannot join".into()
-            }
-            Component::Ellis if !is_well(Component::HomesteadProv) || !is_well(Component::Homer) => {
-                "it stands on homestead-prov and homer: put these right first".into()
-            }
-            _ => told_by("see what it stands on: "),
-        },
+        // Its other question is not answered by what hangs.
+        _ if part.component == Component::Cassandra && matches!(problem.about, About::Pod(_, Part::Question(0))) => {
+            "9160 never opens where rpc_address is ::0 and IPv6 is off, or while it cannot join".into()
+        }
+        _ => stands_on(part.component, facts).unwrap_or_else(|| {
+            Remedy::any([
+                told_by("see what it stands on: "),
+                "where it hangs, supervisorctl restart of its program in its pod".into(),
+            ])
+        }),
+    }
+}
+
+/// Whether a question was not put, or not to its end: that says nothing of whom it was for, and hides nothing of the others.
+fn is_unseen(part: &JudgedComponent, about: &About, facts: &Facts) -> bool {
+    match about {
+        About::Pod(_, Part::Reach | Part::NotAsked) => true,
+        About::Members => !part.members_read && (part.unreached || facts.snapshot.etcd_pod().is_none()),
+        _ => false,
+    }
+}
+
+/// Which check tells the fault that this problem comes of, where another one does.
+fn told_by(part: &JudgedComponent, about: &About, facts: &Facts) -> Option<CheckId> {
+    match about {
+        About::Pod(pod, Part::Question(_)) => facts.broken(pod),
+        About::Pod(_, Part::Name(_)) => lacks_service(facts, part.component).then_some(CheckId::Workloads),
+        // That no Service leads there is told by itself.
+        About::Pods if part.judged.stage >= Stage::Settling && lacks_service(facts, part.component) => {
+            Some(CheckId::Workloads)
+        }
+        // A pod is not ready by what does not run in it.
+        About::Pods if part.fix.is_none() => part.judged.problems.iter().find_map(|other| match &other.about {
+            About::Pod(pod, _) => facts.broken(pod),
+            _ => None,
+        }),
+        About::Members => {
+            let etcd = facts.part(Component::Etcd)?;
+            let is_mute = etcd.judged.problems.iter().any(|p| check(&p.about) == CheckId::Answers);
+            (is_mute && !part.members_read).then_some(CheckId::Answers)
+        }
+        _ => None,
     }
 }
 
 fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     let id = said.id;
     for problem in part.judged.problems.iter().filter(|p| check(&p.about) == id) {
-        // The API server did not let the question through: that says nothing of the pod, and hides nothing of the others.
-        let is_mute = matches!(problem.about, About::Members | About::Pod(_, Part::Reach | Part::NotAsked));
-        if part.unreached && is_mute {
+        if let Some(other) = told_by(part, &problem.about, facts) {
+            said.told_by(other);
+            continue;
+        }
+        if is_unseen(part, &problem.about, facts) {
             said.unseen(problem.text.clone());
             continue;
         }
@@ -147,16 +195,17 @@ fn workloads(said: &mut Said, facts: &Facts) {
         let detail = format!("calls need what does not stand: {}", missing.join(", "));
         said.wrong(CheckStatus::Warning, "a part of an exchange", detail, Remedy::BringUp);
     }
-    if no_services(facts).is_some() {
-        return;
+    for component in facts.parts.iter().map(|part| part.component).filter(|c| lacks_service(facts, *c)) {
+        let detail = "no Service leads to its pods: nobody finds them";
+        said.wrong(CheckStatus::Failed, component.name(), detail, Remedy::BringUp);
     }
-    for component in facts.parts.iter().map(|part| part.component) {
-        let leads = services(facts).any(|(_, of, _)| of == component);
-        if !leads && !facts.snapshot.services.contains_key(component.name()) {
-            let detail = "no Service leads to its pods: nobody finds them";
-            said.wrong(CheckStatus::Failed, component.name(), detail, Remedy::BringUp);
-        }
-    }
+}
+
+/// Whether it is seen that no Service leads to a component.
+fn lacks_service(facts: &Facts, component: Component) -> bool {
+    no_services(facts).is_none()
+        && !services(facts).any(|(_, of, _)| of == component)
+        && !facts.snapshot.services.contains_key(component.name())
 }
 
 /// The names that containers' own settings hold, of components that stand and that they connect to.
@@ -171,7 +220,10 @@ fn configured_names(said: &mut Said, facts: &Facts) {
     };
     for (pod, from, inside) in facts.said(|_| true) {
         for (key, name) in &inside.missing {
-            if HostSetting::component(key).is_some_and(|to| is_there(to) && connects(from, to)) {
+            let named = HostSetting::component(key).filter(|to| is_there(*to) && connects(from, *to));
+            if named.is_some_and(|to| lacks_service(facts, to)) {
+                said.told_by(CheckId::Workloads);
+            } else if named.is_some() {
                 let detail = format!("{name}, which it names, is not found from inside of the pod");
                 let fix = "correct it in shared_config, or delete the pod: one that starts writes it anew";
                 said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, fix);

@@ -11,13 +11,17 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::super::doors::{Door, DoorKind, Knocked, Tried};
 use super::super::facts::{Facts, JudgedComponent};
-use super::super::inside::{Astray, HostPort, Inside, Usage};
+use super::super::inside::{Astray, Inside, Usage};
 use super::{before, lines};
 use crate::judge::{About, Judged, Stage};
 use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use crate::observe::unasked::Unasked;
+
+mod doubles;
+mod unseen;
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -62,7 +66,7 @@ fn said(component: Component, n: usize) -> Inside {
         user: Settings::default(),
         missing: Vec::new(),
         astray: Vec::new(),
-        closed: Vec::new(),
+        chronos_level: (component == Component::Chronos).then_some(2),
         numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),
         full: BTreeMap::from([("/".to_owned(), 68)]),
         usage: Usage {
@@ -92,6 +96,7 @@ fn health() -> Facts {
                 judged: judged.clone(),
                 fix: None,
                 unreached: false,
+                members_read: true,
                 unheard: BTreeMap::new(),
             })
             .collect(),
@@ -100,6 +105,7 @@ fn health() -> Facts {
             .filter(|c| **c != Component::Etcd)
             .map(|c| (format!("{c}-0"), (*c, Ok(said(*c, 0)))))
             .collect(),
+        doors: Vec::new(),
         nodes: Ok(vec![node("one", "6.1.0-18-amd64", "True")]),
         claims: Ok(vec![]),
         cluster: vec![],
@@ -130,6 +136,11 @@ fn of_pod(part: Part) -> About {
     About::Pod("x-0".to_owned(), part)
 }
 
+fn tried(kind: DoorKind, knocked: Knocked) -> Tried {
+    let door = Door { pod: "bono-0".to_owned(), host: "192.0.2.7".to_owned(), port: 5060, kind };
+    Tried { door, knocked: Ok(("sprout-0".to_owned(), knocked)) }
+}
+
 fn add(facts: &mut Facts, pod: Value) {
     facts.snapshot.absorb(WatchEvent::Pod(Update::Set(Box::new(object(pod)))));
 }
@@ -150,7 +161,7 @@ fn a_deployment_in_health_has_no_finding() {
 /// (the row of the list of known problems, or 0; the check; how grave; what is planted)
 type Planted = (u8, CheckId, CheckStatus, fn(&mut Facts));
 
-const PLANTED: [Planted; 41] = [
+const PLANTED: [Planted; 43] = [
     (1, CheckId::Hostnames, CheckStatus::Failed, |f| {
         inside(f, "homer-0").shared = settings("cassandra_hostname=cassandra\n");
     }),
@@ -174,8 +185,7 @@ const PLANTED: [Planted; 41] = [
         }];
     }),
     (0, CheckId::PublicAddress, CheckStatus::Warning, |f| {
-        let at = "192.0.2.7:5060".parse().unwrap();
-        inside(f, "sprout-0").closed = vec![HostPort { pod: "bono-0".to_owned(), at }];
+        f.doors = vec![tried(DoorKind::Node, Knocked::Closed)];
     }),
     (4, CheckId::Alias, CheckStatus::Warning, |f| {
         let vip = service("sprout", Component::Sprout, &json!({"clusterIP": "10.96.1.1"}));
@@ -252,6 +262,8 @@ const PLANTED: [Planted; 41] = [
     (31, CheckId::Nofile, CheckStatus::Warning, |f| inside(f, "ellis-0").nofile = Some(1_073_741_816)),
     (0, CheckId::Keys, CheckStatus::Warning, |f| inside(f, "ellis-0").shared = settings("ellis_api_key=secret\n")),
     (0, CheckId::LogLevel, CheckStatus::Warning, |f| inside(f, "bono-0").user = settings("log_level=5\n")),
+    (0, CheckId::LogLevel, CheckStatus::Warning, |f| inside(f, "chronos-0").chronos_level = Some(5)),
+    (0, CheckId::LogLevel, CheckStatus::Warning, |f| inside(f, "homer-0").shared = settings("log_level=5\n")),
     (0, CheckId::Clock, CheckStatus::Warning, |f| inside(f, "bono-0").ahead = Some(-7.0)),
     (0, CheckId::Disk, CheckStatus::Warning, |f| {
         inside(f, "cassandra-0").full.insert("/var/lib/cassandra".to_owned(), 90);
@@ -338,128 +350,6 @@ fn the_page_names_what_is_planted() {
     for row in 1..=32 {
         assert!(page.contains(&format!("\n| {row} |")), "row {row} is missing");
     }
-}
-
-#[test]
-fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
-    #[expect(clippy::type_complexity, reason = "a table")]
-    let cannot: [(fn(&mut Facts), &[CheckId]); 11] = [
-        (
-            |f| {
-                f.snapshot.denied.insert(Kind::StatefulSet);
-            },
-            &[CheckId::Workloads, CheckId::Revision],
-        ),
-        (
-            |f| {
-                f.snapshot.denied.insert(Kind::Event);
-            },
-            &[CheckId::Workloads],
-        ),
-        // What stands and does not run could not be asked.
-        (
-            |f| {
-                f.inside.remove("ellis-0");
-            },
-            &[CheckId::Numbers],
-        ),
-        // Who cannot say which programs run is wrong itself.
-        (
-            |f| {
-                is_wrong(f, Component::Homer, of_pod(Part::Programs));
-                part(f, Component::Homer).unchecked.push("programs: the socket is gone".to_owned());
-            },
-            &[CheckId::Supervisor, CheckId::Programs],
-        ),
-        (|f| f.nodes = Err("needs list nodes".to_owned()), &[CheckId::Nodes, CheckId::Kernel]),
-        (|f| f.claims = Err("needs list persistentvolumeclaims".to_owned()), &[CheckId::Leftovers]),
-        (
-            |f| {
-                f.snapshot.denied.insert(Kind::Service);
-            },
-            &[CheckId::LoadBalancer, CheckId::Turn, CheckId::Alias],
-        ),
-        (
-            |f| part(f, Component::Homer).unchecked.push("programs: needs get pods/exec".to_owned()),
-            &[CheckId::Supervisor, CheckId::Programs],
-        ),
-        (
-            |f| {
-                is_wrong(f, Component::Homer, of_pod(Part::Reach));
-                f.parts.iter_mut().for_each(|p| p.unreached = true);
-            },
-            &[CheckId::Answers],
-        ),
-        (
-            |f| {
-                let all = [CheckId::Supervisor, CheckId::Programs, CheckId::Names];
-                f.parts[3].unheard = all.map(|id| (id, "the way is broken".to_owned())).into();
-            },
-            &[CheckId::Supervisor, CheckId::Programs, CheckId::Names],
-        ),
-        (
-            |f| {
-                let mute = Unasked::left_out("needs get and create pods/exec");
-                f.inside.insert("ellis-0".to_owned(), (Component::Ellis, Err(mute)));
-            },
-            &[
-                CheckId::Names,
-                CheckId::Nofile,
-                CheckId::Clock,
-                CheckId::Disk,
-                CheckId::Usage,
-                CheckId::Resolver,
-                CheckId::Zone,
-                CheckId::Hostnames,
-                CheckId::Keys,
-                CheckId::LogLevel,
-                CheckId::Numbers,
-            ],
-        ),
-    ];
-    for (hide, ids) in cannot {
-        let mut facts = health();
-        hide(&mut facts);
-        let seen: BTreeSet<_> = found(&facts).into_iter().filter(|(_, status)| !status.is_known()).collect();
-        assert_eq!(seen, ids.iter().map(|id| (*id, CheckStatus::Skipped)).collect());
-    }
-}
-
-/// A name without a ready pod behind it leads nowhere by right.
-#[test]
-fn a_name_of_what_has_no_ready_pod_is_no_fault_of_who_holds_it() {
-    let mut facts = health();
-    inside(&mut facts, "bono-0").missing = vec![("upstream_hostname".to_owned(), "icscf.sprout.x".to_owned())];
-    part(&mut facts, Component::Sprout).ready = 1;
-    assert!(found(&facts).contains(&(CheckId::Names, CheckStatus::Failed)));
-    part(&mut facts, Component::Sprout).ready = 0;
-    assert!(!found(&facts).contains(&(CheckId::Names, CheckStatus::Failed)));
-}
-
-/// That one pod could not be asked says nothing of another that was.
-#[test]
-fn what_is_unseen_hides_nothing_that_was_seen() {
-    let mut facts = health();
-    is_wrong(&mut facts, Component::Homer, About::Pod("homer-0".to_owned(), Part::Reach));
-    is_wrong(&mut facts, Component::Homer, About::Pod("homer-1".to_owned(), Part::Program("homer".to_owned())));
-    is_wrong(&mut facts, Component::Homer, About::Pod("homer-1".to_owned(), Part::Question(0)));
-    facts.parts.iter_mut().filter(|p| p.component == Component::Homer).for_each(|p| p.unreached = true);
-    let failed = |id| (id, CheckStatus::Failed);
-    let (programs, answers) = (failed(CheckId::Programs), failed(CheckId::Answers));
-    assert_eq!(found(&facts), [programs, answers, (CheckId::Answers, CheckStatus::Skipped)]);
-}
-
-/// Each reason counts, and is told once.
-#[test]
-fn several_reasons_are_counted() {
-    let mut facts = health();
-    let late = |pod: &str| Err(Unasked::failed(format!("pod {pod}: no answer in time")));
-    for (pod, component) in [("bono-0", Component::Bono), ("ellis-0", Component::Ellis), ("homer-0", Component::Homer)]
-    {
-        facts.inside.insert(pod.to_owned(), (component, late(pod)));
-    }
-    let said = lines(&facts).into_iter().find(|l| l.id == CheckId::Disk).unwrap();
-    assert_eq!(said.detail, "pod bono-0: no answer in time (and 2 more)");
 }
 
 #[test]

@@ -69,7 +69,21 @@ nc -z -w 2 127.0.0.1 "$1" || { echo "nothing on 127.0.0.1:$1"; exit 1; }"#
         book.read("ping", "answers /ping with exactly OK", source, script.arg(format_args!("{host}:{port}")));
     }
     match component {
-        Component::Astaire => astaire(book),
+        Component::Astaire => {
+            binary(book, 11211, "memcached-store", "memcached doc/protocol-binary.txt");
+            astaire(book);
+        }
+        Component::Memcached => binary(book, 11211, "memcached-store", "memcached doc/protocol-binary.txt"),
+        // One that hangs has its connections taken by the kernel.
+        Component::Cassandra => {
+            let script = look!(
+                place,
+                r#"exec 3<>"/dev/tcp/$ip/9042" || exit 1; printf '\x03\x00\x00\x00\x05\x00\x00\x00\x00' >&3
+LC_ALL=C IFS= read -r -t 5 -N 1 seen <&3 || { echo "no answer"; exit 1; }"#
+            );
+            let spec = "Apache Cassandra doc/native_protocol_v3.spec, 4.1.3";
+            book.read("cql", "answers CQL's OPTIONS on 9042", spec, script);
+        }
         Component::Bono => {
             options(book, &[5058, 5060]);
             let script = look!(
@@ -91,21 +105,26 @@ fn options(book: &mut Book<'_>, ports: &[u16]) {
             r#"exec 3<>"/dev/tcp/$ip/$1" || exit 1
 printf '%s\r\n' "OPTIONS sip:$ip:$1 SIP/2.0" "Via: SIP/2.0/TCP $ip;rport;branch=z9hG4bK-$RANDOM$RANDOM" 'Max-Forwards: 2' \
   "To: <sip:$ip:$1>" "From: <sip:poll@$ip>;tag=$RANDOM" "Call-ID: $RANDOM$RANDOM" 'CSeq: 1 OPTIONS' 'Content-Length: 0' '' >&3
-IFS= read -r -t 8 seen <&3; echo "$seen"; [[ $seen == 'SIP/2.0 200 '* ]]"#
+IFS= read -r -t 4 seen <&3; echo "$seen"; [[ $seen == 'SIP/2.0 200 '* ]]"#
         );
         let words = format!("answers OPTIONS on {port} with 200");
         book.read(format!("options-{port}"), words, "sprout src/options.cpp", script.arg(port));
     }
 }
 
-fn astaire(book: &mut Book<'_>) {
-    const PROXY: &str = "astaire src/proxy_server.cpp";
-    let binary = look!(
+/// memcached's `version`, of its binary protocol.
+fn binary(book: &mut Book<'_>, port: u16, id: &str, source: &'static str) {
+    let script = look!(
         book.place,
         r#"seen=$({ printf '\x80\x0b'; for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do printf '\x00'; done; } |
-  timeout 3 nc -w 1 127.0.0.1 11311 | tr -cd '[:print:]'); echo "$seen"; [[ $seen =~ [0-9]+[.][0-9]+ ]]"#
+  timeout 3 nc -w 1 127.0.0.1 "$1" | tr -cd '[:print:]'); echo "$seen"; [[ $seen =~ [0-9]+[.][0-9]+ ]]"#
     );
-    book.read("memcached-binary", "answers memcached's binary protocol on 11311", PROXY, binary);
+    book.read(id, format!("answers memcached's binary protocol on {port}"), source, script.arg(port));
+}
+
+fn astaire(book: &mut Book<'_>) {
+    const PROXY: &str = "astaire src/proxy_server.cpp";
+    binary(book, 11311, "memcached-binary", PROXY);
     let text = look!(
         book.place,
         r#"seen=$(printf 'version\r\n' | timeout 2 nc -w 1 127.0.0.1 11311 | tr -d '\0'); echo "$seen"; [ -z "$seen" ]"#
