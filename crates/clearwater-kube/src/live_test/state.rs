@@ -52,9 +52,9 @@ pub(super) fn of(pod: &Pod) -> PodState {
         };
     }
     let conditions = status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
-    let unplaced =
+    let mut unplaced =
         conditions.filter(|c| c.type_ == "PodScheduled" && c.status == "False").map(|c| said(&c.reason, &c.message));
-    PodState::Waiting(unplaced.last().unwrap_or_else(|| "its pod is not started yet".to_owned()))
+    PodState::Waiting(unplaced.next_back().unwrap_or_else(|| "its pod is not started yet".to_owned()))
 }
 
 #[cfg(test)]
