@@ -25,6 +25,7 @@ fn commands(task: Task) -> &'static str {
         Task::Backup => "`backup`, `restore`",
         Task::Ellis => "`ellis`",
         Task::Test => "`test`",
+        Task::LiveTest => "`test --live-test`",
         Task::DnsCoredns => "`dns-patch`, backend coredns",
         Task::DnsEndpoints => "`dns-patch`, backend endpoints",
         Task::DnsEtcd => "`dns-patch`, backend etcd",

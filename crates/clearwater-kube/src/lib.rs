@@ -46,6 +46,7 @@ pub mod exposure;
 mod fake_api;
 pub mod judge;
 mod kinds;
+pub mod live_test;
 pub mod logs;
 pub mod observe;
 mod options;

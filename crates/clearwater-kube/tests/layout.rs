@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clearwater_layout::Layout;
 
-const OPERATIONS: [&str; 13] = [
+const OPERATIONS: [&str; 14] = [
     "autoscale",
     "backup",
     "check",
@@ -13,6 +13,7 @@ const OPERATIONS: [&str; 13] = [
     "dns",
     "down",
     "exercise",
+    "live_test",
     "logs",
     "report",
     "scale",

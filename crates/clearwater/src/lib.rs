@@ -15,6 +15,7 @@
 //! * [`remedy`]: what one can do about an error, in nobody's words yet.
 //! * [`scale`]: scaling rules and step plans.
 //! * [`subscriber`]: identities of subscribers and ranges of numbers.
+//! * [`live_test`]: what upstream's live tests write, case by case.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
 //! * [`svg`]: pictures, element by element.
@@ -37,6 +38,7 @@ pub mod config;
 pub mod dns;
 pub mod event;
 mod labels;
+pub mod live_test;
 pub mod log;
 #[cfg(feature = "manifest")]
 pub mod manifest;

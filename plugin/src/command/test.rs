@@ -1,4 +1,5 @@
 mod lines;
+mod live;
 mod load;
 mod report;
 
@@ -44,6 +45,7 @@ use report::{Tried, counts, millis, write_junit};
   kubectl clearwater test --via 203.0.113.7       from here, as a phone
   kubectl clearwater test --repeat 50 -o json --junit test.xml
   kubectl clearwater test --load 5/s --for 2m     calls at a rate
+  kubectl clearwater test --live-test             upstream's own suite
 
 Exit code 8 says that a case failed, or more calls than may; 1 that something could not be tried.")]
 pub(crate) struct Test {
@@ -64,9 +66,9 @@ pub(crate) struct Test {
     /// How often everything is tried
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: u32,
-    /// How long one answer may take
-    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "10s")]
-    timeout: Duration,
+    /// How long one answer may take [default: 10s]; with --live-test, how long all of it may [default: 30m]
+    #[arg(long, value_name = "DURATION", value_parser = limit)]
+    timeout: Option<Duration>,
     /// How long media flows in the cases call-voice and call-video
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s")]
     talk: Duration,
@@ -82,6 +84,17 @@ pub(crate) struct Test {
     /// How many of a hundred calls may fail
     #[arg(long, value_name = "PERCENT", value_parser = load::percent, default_value = "1", requires = "load")]
     failures: f64,
+    /// Run upstream's live tests from their image as a Job in the namespace, instead of the cases here, and tell what they
+    /// found. Unproved on the real image
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        num_args = 0..=1,
+        default_missing_value = live::IMAGE,
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        conflicts_with_all = ["only", "skip", "talk", "parallel", "load", "via", "list"],
+    )]
+    live_test: Option<String>,
     /// Name the cases and what each shows, and stop
     #[arg(long)]
     list: bool,
@@ -99,6 +112,8 @@ const TIDYING_A_LINE: Duration = Duration::from_millis(200);
 /// And how long where somebody wants the end: the process ends within a second.
 const TIDYING_IN_HASTE: Duration = Duration::from_millis(800);
 
+/// How long one answer may take where nobody says how long.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The shortest time in which an answer can be awaited.
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Media flows no longer: a case has an end.
@@ -199,10 +214,17 @@ impl Test {
         self.check(&cases, &transports)?;
         let via = via(&self.via)?;
         let namespace = self.place.namespace(context, self.output.is_none())?;
+        if let Some(image) = &self.live_test {
+            return self.run_live(context, namespace, image, &transports);
+        }
         match self.load {
             Some(rate) => self.make_calls(context, namespace, via, rate, &transports),
             None => self.try_cases(context, namespace, via, &cases, &transports),
         }
+    }
+
+    fn answer(&self) -> Duration {
+        self.timeout.unwrap_or(ANSWER)
     }
 
     /// What can be seen to make no sense before anything is asked.
@@ -212,7 +234,7 @@ impl Test {
             let [case, ..] = cases else { return Ok(()) };
             return usage(format!("{} makes no sense over {}", case.id, transports[0]));
         }
-        if self.timeout < SHORTEST {
+        if self.answer() < SHORTEST {
             let shortest = SHORTEST.as_millis();
             return usage(format!("--timeout: no answer comes in so short a time; say {shortest}ms or more"));
         }
@@ -241,6 +263,18 @@ impl Test {
         let (signals, began, mut tried) = (context.signals(), Instant::now(), Vec::new());
         let work = Work::Cases { cases, transports, tried: &mut tried };
         let done = block_on(self.attempt(context, &signals, namespace.clone(), via, work));
+        self.tell(context, namespace, began, tried, done)
+    }
+
+    /// Tells how everything ended, and makes an exit code of it.
+    fn tell(
+        &self,
+        context: &mut Context,
+        namespace: String,
+        began: Instant,
+        tried: Vec<Tried>,
+        done: Result<(), CliError>,
+    ) -> Result<u8, CliError> {
         let [passed, failed, not_tried, skipped] = counts(&tried);
         let error = done.as_ref().err().map(ToString::to_string);
         let all_passed = error.is_none() && passed + skipped == tried.len();
@@ -280,7 +314,7 @@ impl Test {
         transports: &[Transport],
     ) -> Result<u8, CliError> {
         let transport = transports.first().copied().unwrap_or(Transport::Tcp);
-        let plan = LoadPlan { rate, lasting: self.lasting, answer: self.timeout, transport };
+        let plan = LoadPlan { rate, lasting: self.lasting, answer: self.answer(), transport };
         let pairs = self.parallel.map_or_else(|| load::pairs(rate), usize::from);
         let mut report = LoadReport::new(&namespace, &plan, pairs, self.failures);
         let signals = context.signals();
@@ -325,7 +359,7 @@ impl Test {
                 Work::Load { plan, report } => report.run(&bonos, &lines, &plan).await,
                 Work::Cases { cases, transports, tried } => {
                     lines.begin().await?;
-                    let times = CaseTimes { answer: self.timeout, talk: self.talk };
+                    let times = CaseTimes { answer: self.answer(), talk: self.talk };
                     let plan = ExercisePlan { cases, transports, times, at_once };
                     for round in 1..=self.repeat {
                         let mut broken = None;
@@ -352,27 +386,32 @@ impl Test {
         }
         let more = TIDYING_A_LINE * u32::try_from(count).unwrap_or(u32::MAX);
         let patience = if signals.came().is_some() { TIDYING_IN_HASTE } else { TIDYING + more };
-        let tidied = async {
-            let deleting = tokio::time::timeout(patience, lines.take_away());
-            tokio::pin!(deleting);
-            loop {
-                tokio::select! {
-                    deleted = &mut deleting => return deleted,
-                    () = signals.still_at_work() => {}
-                }
-            }
-        };
-        let why = match tidied.await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("it takes longer than {} ms", patience.as_millis())),
-        };
+        let why = tidied(signals, patience, lines.take_away()).await;
         if let Some(why) = why {
             context.talk().warning(format!(
                 "the lines of this run are left behind, for one that begins some minutes later to take away: {why}"
             ));
         }
         done
+    }
+}
+
+/// Does what has to be done before the end, within a time; why it was not done.
+async fn tidied<E: ToString>(
+    signals: &Signals,
+    patience: Duration,
+    deed: impl Future<Output = Result<(), E>>,
+) -> Option<String> {
+    let doing = tokio::time::timeout(patience, deed);
+    tokio::pin!(doing);
+    loop {
+        tokio::select! {
+            done = &mut doing => return match done {
+                Ok(done) => done.err().map(|error| error.to_string()),
+                Err(_) => Some(format!("it takes longer than {} ms", patience.as_millis())),
+            },
+            () = signals.still_at_work() => {}
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! What sprout keeps of a user in the store, his bindings and the subscriptions to them, and whom a change of it is told
 //! (sprout `src/aor.cpp`, `src/subscriber_data_manager.cpp`).
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::contact::{self, Contact, Contacts};
 use crate::place;
 
 /// Where a user is registered.
@@ -15,8 +18,47 @@ pub(crate) struct Binding {
     /// Milliseconds since 1970.
     pub(crate) expires_at: u64,
     pub(crate) call_id: String,
-    pub(crate) cseq: String,
+    pub(crate) cseq: u32,
     pub(crate) impi: String,
+    /// How much its phone would be called before others, in thousandths: told back, and heeded by nobody.
+    #[serde(default)]
+    pub(crate) q: u16,
+    /// The Contact's other parameters.
+    #[serde(default)]
+    pub(crate) params: BTreeMap<String, String>,
+}
+
+impl Binding {
+    /// What it is known by.
+    pub(crate) fn id(&self) -> Cow<'_, str> {
+        contact::id_of(&self.uri, &self.params)
+    }
+
+    /// Its Contact in a 200.
+    pub(crate) fn told(&self, now: u64) -> String {
+        contact::told(&self.uri, self.q, self.expires_at.saturating_sub(now).div_ceil(1000), &self.params)
+    }
+}
+
+/// A REGISTER that is allowed: what all its bindings have of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Registering {
+    pub(crate) contacts: Contacts,
+    pub(crate) path: String,
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    pub(crate) impi: String,
+    /// Seconds that a Contact gets which asks for none itself.
+    pub(crate) expires: u64,
+    /// The most seconds that it gets.
+    pub(crate) most: u64,
+}
+
+impl Registering {
+    /// How long a Contact is kept, in seconds.
+    pub(crate) fn seconds(&self, contact: &Contact) -> u64 {
+        contact.expires.unwrap_or(self.expires).min(self.most)
+    }
 }
 
 /// A subscription to a user's registration (RFC 3680), as the SUBSCRIBE that made it said.
@@ -78,8 +120,8 @@ pub(crate) struct Notice {
 }
 
 /// What became of a binding: the word of RFC 3680 for it, and whether it is still there.
-struct Told {
-    uri: String,
+struct Told<'a> {
+    binding: &'a Binding,
     event: &'static str,
     active: bool,
 }
@@ -118,6 +160,36 @@ impl Aor {
         bindings.chain(self.subscriptions.iter().map(|s| s.expires_at)).min()
     }
 
+    /// Makes, renews and takes away bindings, which stand in the order of what they are known by. One of a REGISTER that
+    /// is older than the last one of its Call-ID stays as it is (RFC 3261 §10.3, step 7).
+    pub(crate) fn register(&mut self, asked: &Registering, now: u64) {
+        let contacts = match &asked.contacts {
+            Contacts::All => return self.bindings.clear(),
+            Contacts::These(contacts) => contacts,
+        };
+        for contact in contacts {
+            let fresh = Binding {
+                uri: contact.uri.clone(),
+                path: asked.path.clone(),
+                expires_at: now + asked.seconds(contact) * 1000,
+                call_id: asked.call_id.clone(),
+                cseq: asked.cseq,
+                impi: asked.impi.clone(),
+                q: contact.q,
+                params: contact.params.clone(),
+            };
+            match self.bindings.binary_search_by(|b| b.id().cmp(&fresh.id())) {
+                Ok(at) => {
+                    let old = &mut self.bindings[at];
+                    if old.call_id != fresh.call_id || old.cseq < fresh.cseq {
+                        *old = fresh;
+                    }
+                }
+                Err(at) => self.bindings.insert(at, fresh),
+            }
+        }
+    }
+
     /// Makes a subscription, or renews it; one for no time goes when time is looked at.
     pub(crate) fn subscribe(&mut self, asked: &Subscription) {
         let cseq = self.subscriptions.iter().find(|s| s.id == asked.id).map_or(0, |s| s.cseq);
@@ -135,11 +207,12 @@ pub(crate) fn notices(
     asked: Option<&Subscription>,
     now: u64,
 ) -> Vec<Notice> {
-    let told = bindings(before, after, trigger);
+    let told = bindings(&before.bindings, &after.bindings, trigger);
     let changed = told.iter().any(|t| t.event != "registered") || before.identities != after.identities;
     let active = !after.bindings.is_empty();
     // Over a binding that is gone nothing is sent, but where somebody else took it away.
-    let lost = |s: &Subscription| trigger != Trigger::Admin && told.iter().any(|t| !t.active && t.uri == s.contact);
+    let is_gone = |uri: &str| told.iter().any(|t| !t.active && t.binding.uri == uri);
+    let lost = |s: &Subscription| trigger != Trigger::Admin && is_gone(&s.contact);
     let mut out = Vec::new();
     let mut gone: Vec<&Subscription> = before.subscriptions.iter().collect();
     gone.extend(asked.filter(|asked| !before.subscriptions.iter().any(|s| s.id == asked.id)));
@@ -165,36 +238,38 @@ pub(crate) fn notices(
 }
 
 /// What became of each binding. Its time is one of whole seconds.
-fn bindings(before: &Aor, after: &Aor, trigger: Trigger) -> Vec<Told> {
-    let is_there = |of: &Aor, uri: &str| of.bindings.iter().any(|b| b.uri == uri);
+fn bindings<'a>(before: &'a [Binding], after: &'a [Binding], trigger: Trigger) -> Vec<Told<'a>> {
+    let is_there = |of: &[Binding], id: &str| of.iter().any(|b| b.id() == id);
     let why = match trigger {
         Trigger::User => "unregistered",
         Trigger::Timeout => "expired",
         Trigger::Admin => "deactivated",
     };
-    let gone = before.bindings.iter().filter(|b| !is_there(after, &b.uri));
-    let gone = gone.map(|b| Told { uri: b.uri.clone(), event: why, active: false });
-    let left = after.bindings.iter().map(|b| {
-        let earlier = before.bindings.iter().find(|e| e.uri == b.uri).map(|e| e.expires_at / 1000);
-        let event = match earlier.map(|earlier| earlier.cmp(&(b.expires_at / 1000))) {
+    let gone = before.iter().filter(|b| !is_there(after, &b.id()));
+    let gone = gone.map(|binding| Told { binding, event: why, active: false });
+    let left = after.iter().map(|binding| {
+        let earlier = before.iter().find(|e| e.id() == binding.id()).map(|e| e.expires_at / 1000);
+        let event = match earlier.map(|earlier| earlier.cmp(&(binding.expires_at / 1000))) {
             None => "created",
             Some(Ordering::Less) => "refreshed",
             Some(Ordering::Greater) => "shortened",
             Some(Ordering::Equal) => "registered",
         };
-        Told { uri: b.uri.clone(), event, active: true }
+        Told { binding, event, active: true }
     });
     gone.chain(left).collect()
 }
 
 /// The state of a registration in whole, once for each identity of the set (sprout `src/notify_utils.cpp`).
-fn reginfo(id: &str, identities: &[String], told: &[Told], active: bool) -> String {
+fn reginfo(id: &str, identities: &[String], told: &[Told<'_>], active: bool) -> String {
     let word = |active: bool| if active { "active" } else { "terminated" };
     let contacts: String = told
         .iter()
-        .map(|Told { uri, event, active }| {
-            let (uri, state) = (escaped(uri), word(*active));
-            format!("<contact id=\"{uri}\" state=\"{state}\" event=\"{event}\"><uri>{uri}</uri></contact>")
+        .map(|Told { binding, event, active }| {
+            let (id, uri, state) = (escaped(&binding.id()), escaped(&binding.uri), word(*active));
+            let params = binding.params.iter();
+            let params: String = params.map(|(name, value)| unknown(&escaped(name), &escaped(value))).collect();
+            format!("<contact id=\"{id}\" state=\"{state}\" event=\"{event}\"><uri>{uri}</uri>{params}</contact>")
         })
         .collect();
     let state = word(active);
@@ -210,6 +285,10 @@ fn reginfo(id: &str, identities: &[String], told: &[Told], active: bool) -> Stri
          xmlns:gr=\"urn:ietf:params:xml:ns:gruuinfo\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
          xmlns:ere=\"urn:3gpp:ns:extRegExp:1.0\" version=\"0\" state=\"full\">{registrations}</reginfo>"
     )
+}
+
+fn unknown(name: &str, value: &str) -> String {
+    format!("<unknown-param name=\"{name}\">{value}</unknown-param>")
 }
 
 fn escaped(text: &str) -> String {
@@ -232,7 +311,8 @@ mod tests {
 
     fn binding(uri: &str, expires_at: u64) -> Binding {
         let text = String::new;
-        Binding { uri: uri.to_owned(), path: text(), expires_at, call_id: text(), cseq: text(), impi: text() }
+        let (params, uri) = (BTreeMap::new(), uri.to_owned());
+        Binding { uri, path: text(), expires_at, call_id: text(), cseq: 0, impi: text(), q: 0, params }
     }
 
     fn subscription(id: &str, contact: &str, expires_at: u64) -> Subscription {
@@ -340,5 +420,52 @@ mod tests {
         after.expire(0);
         let sent = notices(&before, &mut after, Trigger::User, Some(&asked), 0);
         assert_eq!(told(&sent, "registered"), one("s", "terminated;reason=timeout", 1));
+    }
+
+    /// What a REGISTER leaves: each binding's own name, its address, and when it ends.
+    fn after(aor: &mut Aor, contacts: &str, expires: u64, (call_id, cseq): (&str, u32)) -> Vec<(String, String, u64)> {
+        let asked = Registering {
+            contacts: Contacts::read(contacts),
+            path: String::new(),
+            call_id: call_id.to_owned(),
+            cseq,
+            impi: String::new(),
+            expires,
+            most: 300,
+        };
+        aor.register(&asked, 0);
+        aor.expire(0);
+        aor.bindings.iter().map(|b| (b.id().into_owned(), b.uri.clone(), b.expires_at / 1000)).collect()
+    }
+
+    #[test]
+    fn all_contacts_are_registered_and_a_phone_that_names_itself_has_one() {
+        let mut aor = Aor::default();
+        let of = |id: &str, uri: &str, at: u64| (id.to_owned(), uri.to_owned(), at);
+        let phone = |uri: &str| format!("<{uri}>;+sip.instance=\"<urn:a>\"");
+        let both = format!("<sip:z@1>;expires=20,{}", phone("sip:p@1"));
+        let seen = after(&mut aor, &both, 900, ("c", 1));
+        assert_eq!(seen, [of("<urn:a>", "sip:p@1", 300), of("sip:z@1", "sip:z@1", 20)]);
+        // It comes back from another address; a REGISTER that was overtaken changes nothing.
+        let seen = after(&mut aor, &phone("sip:p@2"), 200, ("c", 3));
+        assert_eq!(seen, [of("<urn:a>", "sip:p@2", 200), of("sip:z@1", "sip:z@1", 20)]);
+        assert_eq!(after(&mut aor, &phone("sip:p@3"), 100, ("c", 2)), seen);
+        assert_eq!(after(&mut aor, "", 100, ("c", 4)), seen);
+        assert_eq!(after(&mut aor, "<sip:z@1>", 0, ("d", 1)), [of("<urn:a>", "sip:p@2", 200)]);
+        assert_eq!(after(&mut aor, "*", 0, ("d", 2)), []);
+    }
+
+    #[test]
+    fn what_a_contact_says_of_itself_is_told() {
+        let mut now = Aor { identities: vec!["sip:a@z".to_owned()], ..Aor::default() };
+        after(&mut now, "<sip:p@1>;q=0.5;+sip.instance=\"<urn:a>\";audio", 60, ("c", 1));
+        assert_eq!(now.bindings[0].told(1), "<sip:p@1>;q=0.5;expires=60;+sip.instance=\"<urn:a>\";audio");
+        now.subscribe(&subscription("s", "sip:9", 60_000));
+        let before = Aor { subscriptions: Vec::new(), ..now.clone() };
+        let sent = notices(&before, &mut now, Trigger::User, None, 0);
+        let wanted = "<contact id=\"&lt;urn:a&gt;\" state=\"active\" event=\"registered\"><uri>sip:p@1</uri>\
+                      <unknown-param name=\"+sip.instance\">&quot;&lt;urn:a&gt;&quot;</unknown-param>\
+                      <unknown-param name=\"audio\"></unknown-param></contact>";
+        assert!(sent[0].body.contains(wanted), "{}", sent[0].body);
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::Exit;
 use crate::hep::{self, Mirrored};
@@ -67,12 +68,16 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
         let send = send.clone();
         thread("messages", move || mirror(&socket, &send))?;
     }
+    let mut names = None;
     if let Some(target) = options.pool.clone() {
         crate::log::init(Log::new(&options.component, &options.component, Grammar::Cpp, level));
-        thread("pool", move || pool::keep(&settings, &target))?;
+        let (ask, asked) = unbounded_channel();
+        names = Some(ask);
+        thread("pool", move || pool::keep(&settings, &target, asked))?;
     }
     thread("lines", move || lines(&send))?;
-    let mut writer = Writer { log, at: &options.at, sip: SipLog::new(own, options.ports.clone()), shown: false };
+    let sip = SipLog::new(own, options.ports.clone());
+    let mut writer = Writer { log, at: &options.at, sip, names, shown: false };
     writer.write_all(&receive);
     Ok(Exit(0))
 }
@@ -125,6 +130,8 @@ struct Writer<'a> {
     log: Log,
     at: &'a str,
     sip: SipLog,
+    /// Whom to ask why a name was not found.
+    names: Option<UnboundedSender<String>>,
     /// Whether the last line was written, so that what continues it is.
     shown: bool,
 }
@@ -161,6 +168,13 @@ impl Writer<'_> {
                     if let Some(call) = self.sip.downstream(hop.sproutlet, hop.call_id, hop.cseq) {
                         self.log.line_of(time, thread, level, call.at, &call.text);
                     }
+                    self.shown = false;
+                    return;
+                }
+                let missing = text.strip_prefix(pool::NOT_FOUND).and_then(|rest| rest.split_once(": "));
+                if let (Some((name, _)), Some(names)) = (missing, &self.names)
+                    && names.send(name.to_owned()).is_ok()
+                {
                     self.shown = false;
                     return;
                 }

@@ -9,6 +9,7 @@ mod astaire_client;
 mod cassandra;
 mod chronos;
 mod cluster;
+mod contact;
 mod digest;
 mod ellis;
 mod front;

@@ -13,8 +13,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::Exit;
-use crate::aor::{Aor, Binding, Subscription, Trigger, default_of, identities};
+use crate::aor::{Aor, Registering, Subscription, Trigger, default_of, identities};
 use crate::astaire_client::StoreClient;
+use crate::contact::Contacts;
 use crate::digest;
 use crate::log::{Grammar, Log, accesses, log};
 use crate::mmtel::Mmtel;
@@ -253,6 +254,10 @@ impl Sprout {
             );
             return reply(403, "Forbidden", "");
         }
+        // A nonce counts once: without `nonce_count_supported` its second use is challenged again.
+        if let Err(err) = self.store.delete(&nonce_key(impi, part("nonce"))).await {
+            log!(Error, "impistore.cpp:250", "Updating the challenge of {impi}: {err:#}");
+        }
         self.authorised(impi, impu, &given).await
     }
 
@@ -299,37 +304,25 @@ impl Sprout {
         // All of an implicit registration set are registered together, under the first that is named.
         let data = data.body_text();
         let impu = &default_of(&data, impu);
-        let seconds = get("expires").parse().unwrap_or(self.max_expires).min(self.max_expires);
-        let contact = get("contact");
+        let asked = Registering {
+            contacts: Contacts::read(get("contact")),
+            path: get("path").to_owned(),
+            call_id: get("call_id").to_owned(),
+            cseq: get("cseq").parse().unwrap_or(0),
+            impi: impi.to_owned(),
+            expires: get("expires").parse().unwrap_or(self.max_expires),
+            most: self.max_expires,
+        };
         // RFC 3261 §10.3, step 6.
-        if contact == "*" && seconds > 0 {
+        if asked.contacts == Contacts::All && asked.expires > 0 {
             return reply(400, "Bad Request", "");
         }
-        let fresh = Binding {
-            uri: contact.to_owned(),
-            path: get("path").to_owned(),
-            expires_at: place::now_ms() + seconds * 1000,
-            call_id: get("call_id").to_owned(),
-            cseq: get("cseq").to_owned(),
-            impi: impi.to_owned(),
+        let (set, now) = (identities(&data).map(str::to_owned).collect::<Vec<_>>(), place::now_ms());
+        let change = |aor: &mut Aor| {
+            aor.identities.clone_from(&set);
+            aor.register(&asked, now);
         };
-        let set: Vec<String> = identities(&data).map(str::to_owned).collect();
-        let changed = self
-            .users
-            .change(impu, Trigger::User, |aor| {
-                aor.identities.clone_from(&set);
-                match contact {
-                    "" => {}
-                    "*" => aor.bindings.clear(),
-                    _ => {
-                        aor.bindings.retain(|b| b.uri != contact);
-                        if seconds > 0 {
-                            aor.bindings.push(fresh.clone());
-                        }
-                    }
-                }
-            })
-            .await;
+        let changed = self.users.change(impu, Trigger::User, change).await;
         let aor = match changed {
             Ok(aor) => aor,
             Err(err) => {
@@ -342,7 +335,7 @@ impl Sprout {
             self.reg_data(impu, "dereg-user").await;
         }
         self.bill(get("call_id"));
-        reply(200, "OK", &headers(&aor, &data, impu))
+        reply(200, "OK", &headers(&aor, &data, impu, &asked.path))
     }
 
     async fn reg_data(&self, impu: &str, kind: &str) -> Answer {
@@ -461,13 +454,15 @@ impl Sprout {
     }
 }
 
-/// Contact and P-Associated-URI lines of a 200.
-fn headers(aor: &Aor, reg_data: &str, impu: &str) -> String {
+/// What a 200 tells: each binding with what its phone said of itself, that flows are kept (RFC 5626), and the identities.
+fn headers(aor: &Aor, reg_data: &str, impu: &str, path: &str) -> String {
     let now = place::now_ms();
-    let mut out = String::new();
+    let mut out = "Supported: outbound\r\n".to_owned();
     for binding in &aor.bindings {
-        let left = binding.expires_at.saturating_sub(now).div_ceil(1000);
-        let _ = write!(out, "Contact: <{}>;expires={left}\r\n", binding.uri);
+        let _ = write!(out, "Contact: {}\r\n", binding.told(now));
+    }
+    if !path.is_empty() && !aor.bindings.is_empty() {
+        out += "Require: outbound\r\n";
     }
     let mut associated = identities(reg_data).peekable();
     if associated.peek().is_none() {

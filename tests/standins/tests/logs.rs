@@ -197,6 +197,29 @@ fn bono_names_an_upstream_that_does_not_resolve_each_second() -> Result<()> {
     pipe.end()
 }
 
+/// Kamailio tells of a server that fails and of a name that is missing in the same words.
+#[test]
+fn bono_tells_why_a_name_was_not_found() -> Result<()> {
+    let bed = Bed::new()?;
+    let node = bed.node(10, "bono")?;
+    let upstream = format!("{}:5052", bed.ip(11));
+    let mut pipe = Pipe::start(&node, &["bono", "--pool", &upstream])?;
+    for name in ["broken.zone", "nowhere.zone"] {
+        let line =
+            format!("Warning dnscachedresolver.cpp:698: Failed to retrieve record for {name}: Domain name not found");
+        pipe.say(&format!(" 3(17) NOTICE: {{1800000000.5}} <script>: {line}\n"))?;
+    }
+    let wanted = ["broken.zone: Could not contact DNS servers", "nowhere.zone: Domain name not found"];
+    let head = "Warning dnscachedresolver.cpp:698: Failed to retrieve record for ";
+    until("both lines", || {
+        let log = current(&node, "bono")?;
+        let seen: Vec<&str> = log.lines().filter_map(|l| behind_thread(l)?.strip_prefix(head)).collect();
+        Ok(seen == wanted)
+    })
+    .with_context(|| node.log("bono"))?;
+    pipe.end()
+}
+
 #[test]
 fn daemons_with_an_http_port_write_access_logs() -> Result<()> {
     let bed = Bed::new()?;

@@ -4,6 +4,7 @@
 
 mod kit;
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -122,10 +123,13 @@ fn signed_in(ellis: &Node) -> Result<String> {
 fn registers(sprouts: &[Node], homestead: &mut Node, status: &str, ha1: &str) -> Result<()> {
     let through = http("GET", sprouts[0].at(9888), &format!("/standin/hs{status}"), "")?;
     ensure!(through.status == 200, "{}", through.body);
+    let cseq = Cell::new(0);
     let register = |sprout: &Node, authorization: &str, expires: &str| -> Result<serde_json::Value> {
+        cseq.set(cseq.get() + 1);
+        let cseq = cseq.get();
         let body = format!(
             "impi: 6505550000@zone\nimpu: sip:6505550000@zone\nmethod: REGISTER\nrealm: zone\nauthorization: {authorization}\n\
-             contact: sip:6505550000@1.2.3.4:5060;transport=tcp\nexpires: {expires}\npath: <sip:1.1.1.1:5058;lr>\ncall_id: x\ncseq: 1\n"
+             contact: <sip:6505550000@1.2.3.4:5060;transport=tcp>\nexpires: {expires}\npath: <sip:1.1.1.1:5058;lr>\ncall_id: x\ncseq: {cseq}\n"
         );
         let reply = http("POST", sprout.at(9888), "/standin/register", &body)?;
         ensure!(reply.status == 200, "{}", reply.body);
@@ -133,8 +137,11 @@ fn registers(sprouts: &[Node], homestead: &mut Node, status: &str, ha1: &str) ->
     };
     let challenge = register(&sprouts[0], "<null>", "300")?;
     ensure!(challenge["status"] == 401, "{challenge}");
-    let header = challenge["headers"].as_str().unwrap_or_default();
-    let nonce = header.split("nonce=\"").nth(1).and_then(|r| r.split('"').next()).context("nonce")?.to_owned();
+    let nonce_of = |challenge: &serde_json::Value| {
+        let header = challenge["headers"].as_str().unwrap_or_default();
+        header.split("nonce=\"").nth(1).and_then(|r| r.split('"').next()).map(str::to_owned).context("nonce")
+    };
+    let nonce = nonce_of(&challenge)?;
     let answer = |nonce: &str, ha1: &str| {
         let ha2 = md5_hex("REGISTER:sip:zone");
         let response = md5_hex(&format!("{ha1}:{nonce}:00000001:c:auth:{ha2}"));
@@ -154,7 +161,10 @@ fn registers(sprouts: &[Node], homestead: &mut Node, status: &str, ha1: &str) ->
     ensure!(bindings["n"] == 1 && bindings["b"][0]["path"] == "<sip:1.1.1.1:5058;lr>", "{bindings}");
     let data = http("GET", homestead.at(8888), "/impu/sip%3A6505550000%40zone/reg-data", "")?;
     ensure!(data.body.contains("<RegistrationState>REGISTERED<"), "{}", data.body);
-    ensure!(register(&sprouts[0], &answer(&nonce, ha1), "0")?["status"] == 200);
+    // A nonce counts once.
+    let again = register(&sprouts[0], &answer(&nonce, ha1), "0")?;
+    ensure!(again["status"] == 401 && again["headers"].as_str().is_some_and(|h| h.contains("stale=true")), "{again}");
+    ensure!(register(&sprouts[0], &answer(&nonce_of(&again)?, ha1), "0")?["status"] == 200);
     let bindings = http("GET", sprouts[1].at(9888), "/standin/served/sip%3A6505550000%40zone", "")?.json();
     ensure!(bindings["n"] == 0, "{bindings}");
     ensure!(http("POST", sprouts[0].at(9888), "/timers", "{\"aor_id\":\"sip:6505550000@zone\"}")?.status == 200);

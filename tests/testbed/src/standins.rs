@@ -73,6 +73,7 @@ struct Base {
 #[serde(deny_unknown_fields)]
 struct Tools {
     packages: Vec<String>,
+    layers: Vec<String>,
     /// Folder of the sipp scenarios, from the recipe's.
     scenarios: String,
     references: Vec<String>,
@@ -188,11 +189,14 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     if !difference.exists() {
         write_difference(&base, &tools, &difference)?;
     }
-    let tools_layers = vec![
+    let mut tools_layers = vec![
         base_layer,
         Layer::from_tar(&difference)?,
         layers.of_tree_at(&recipe.tools.scenarios, "usr/share/clearwater-sip/")?,
     ];
+    for folder in &recipe.tools.layers {
+        tools_layers.push(layers.of_tree(folder)?);
+    }
     for reference in &recipe.tools.references {
         let mut image = Image::new(reference, tools_layers.clone());
         image.entrypoint = vec!["/usr/bin/busybox".into(), "sleep".into(), "2147483647".into()];

@@ -33,6 +33,8 @@ pub enum Task {
     Ellis,
     /// Try whether calls go through.
     Test,
+    /// Run upstream's own tests.
+    LiveTest,
     /// Put names into CoreDNS' file.
     DnsCoredns,
     /// Put names into an EndpointSlice.
@@ -311,6 +313,13 @@ const STAND: &[AccessRule] = &[
     rule(CREATE, "", EXEC).only_if("phones stand in pods and not outside"),
 ];
 
+/// Upstream's live tests are a Job, whose log is read.
+const RUN_LIVE: &[AccessRule] = &[
+    rule(&["list", "create", "delete"], "batch", &["jobs"]),
+    rule(GET, "", &["pods/log"]),
+    rule(&["create", "delete"], "", &["secrets"]).only_if("no Secret holds the sign-up code"),
+];
+
 const CODE: &str = "the sign-up code";
 const SHOW_CODE: &[AccessRule] = &[rule(GET, "", &["configmaps", "secrets"]).or_without(CODE)];
 
@@ -377,6 +386,7 @@ named! {
         Backup = "backup",
         Ellis = "ellis",
         Test = "test",
+        LiveTest = "live-test",
         DnsCoredns = "dns-coredns",
         DnsEndpoints = "dns-endpoints",
         DnsEtcd = "dns-etcd",
@@ -403,6 +413,7 @@ impl Task {
             Self::Subscribers | Self::Backup => &[FIND_SERVICES, REACH, READ_KEYS],
             Self::Ellis => &[FIND_SERVICES, REACH, SHOW_CODE],
             Self::Test => &[FIND_SERVICES, REACH, READ_KEYS, STAND],
+            Self::LiveTest => &[FIND_SERVICES, READ_KEYS, RUN_LIVE],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
             Self::DnsEndpoints => &[DNS_ENDPOINTS, RUN_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],

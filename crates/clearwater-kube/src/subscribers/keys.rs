@@ -28,6 +28,10 @@ pub struct EllisKeys {
     pub api_key: SecretString,
     /// Where the sign-up code is kept, for who looks for it.
     pub kept_in: String,
+    /// The Secret that holds the sign-up code, and the key of it; `None` where it is kept elsewhere.
+    pub secret: Option<(String, String)>,
+    /// The SIP home domain that the containers were given; empty where they were told none.
+    pub home_domain: String,
 }
 
 /// Where a variable's value comes from.
@@ -193,12 +197,19 @@ impl Given {
     pub(super) async fn keys(&self) -> Result<EllisKeys, SubscriberError> {
         let (sign_up_code, kept_in) = self.key(SIGNUP_KEY, "signup_key").await?;
         let (api_key, _) = self.key(API_KEY, "ellis_api_key").await?;
-        Ok(EllisKeys { sign_up_code, api_key, kept_in })
+        let secret = match self.source(SIGNUP_KEY) {
+            Some(VariableSource::Secret { secret, key }) => Some((secret.clone(), key.clone())),
+            _ => None,
+        };
+        Ok(EllisKeys { sign_up_code, api_key, kept_in, secret, home_domain: self.home_domain.clone() })
+    }
+
+    fn source(&self, variable: &str) -> Option<&VariableSource> {
+        self.variables.iter().rfind(|(name, _)| name == variable).map(|(_, source)| source)
     }
 
     async fn key(&self, variable: &str, setting: &'static str) -> Result<(SecretString, String), SubscriberError> {
-        let own = self.variables.iter().rfind(|(name, _)| name == variable).map(|(_, source)| source);
-        match own {
+        match self.source(variable) {
             Some(VariableSource::Secret { secret, key }) => {
                 let value = secret_value(&self.cluster, secret, key).await?;
                 Ok((value, format!("key {key} of Secret/{secret}")))

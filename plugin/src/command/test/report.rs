@@ -1,9 +1,11 @@
 //! What is told of the cases that were tried: lines for a person, JSON, and the XML that CI servers read.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use clearwater::live_test::{LiveCase, LiveVerdict};
 use clearwater_sip::case::{CaseOutcome, TestVerdict};
 use clearwater_sip::{Heading, MediaReport, TranscriptEntry, suspect_of};
 use quick_xml::Writer;
@@ -41,7 +43,7 @@ pub(super) struct Tried {
     /// In which round, counted from 1: `--repeat` makes several.
     pub(super) round: u32,
     /// Its name.
-    id: &'static str,
+    id: Cow<'static, str>,
     /// `tcp` or `udp`.
     transport: String,
     /// How it ended.
@@ -152,6 +154,11 @@ pub(super) fn counts(tried: &[Tried]) -> [usize; 4] {
         .map(|ended| tried.iter().filter(|t| t.verdict == ended).count())
 }
 
+/// What others wrote, line by line.
+fn lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -180,7 +187,36 @@ impl Tried {
         let messages = if is_told { messages.iter().map(Message::of).collect() } else { Vec::new() };
         let (transport, millis) = (transport.to_string(), millis(took));
         let media = media.into_iter().map(Media::from).collect();
-        Self { round, id, transport, verdict: word, millis, through, media, failure, messages }
+        Self { round, id: id.into(), transport, verdict: word, millis, through, media, failure, messages }
+    }
+
+    /// One of upstream's, which took so long.
+    pub(super) fn of_live(case: &LiveCase, took: Duration, through: &str) -> Self {
+        let (verdict, seen) = match &case.verdict {
+            LiveVerdict::Passed => (Ended::Passed, None),
+            LiveVerdict::Failed(why) => (Ended::Failed, Some(why.as_str())),
+            LiveVerdict::Skipped(why) => (Ended::Skipped, Some(why.as_str())),
+            LiveVerdict::Unended => (Ended::NotTried, Some("it was begun, and nothing says how it ended")),
+        };
+        let numbers = if case.numbers.is_empty() { String::new() } else { format!(", {}", case.numbers.join(", ")) };
+        let failure = seen.map(|seen| Failed {
+            step: format!("upstream's test{numbers}"),
+            wanted: String::new(),
+            seen: lines(if seen.is_empty() { "it says no more" } else { seen }),
+            component: None,
+            reason: None,
+        });
+        Self {
+            round: case.round,
+            id: plain(&case.name).into(),
+            transport: plain(&case.transport),
+            verdict,
+            millis: millis(took),
+            through: vec![through.to_owned()],
+            media: Vec::new(),
+            failure,
+            messages: Vec::new(),
+        }
     }
 
     /// A line for the terminal, and more where it did not pass.
@@ -205,7 +241,7 @@ impl Tried {
         }
         if let Some(failed) = &self.failure {
             let right = if failed.wanted.is_empty() { String::new() } else { format!("; {} is right", failed.wanted) };
-            let _ = writeln!(text, "  {}: {}{right}", failed.step, failed.seen);
+            let _ = writeln!(text, "  {}: {}{right}", failed.step, failed.seen.replace('\n', "\n    "));
             if let (Some(component), Some(reason)) = (failed.component, failed.reason) {
                 let _ = writeln!(text, "  look at {component}: {reason}");
             }
@@ -268,7 +304,7 @@ fn junit(report: &Report) -> std::io::Result<Vec<u8>> {
             let round = if rounds > 1 { format!(".round-{}", one.round) } else { String::new() };
             let (class, time) = (format!("{namespace}.{}{round}", one.transport), seconds(one.millis));
             let case = xml.create_element("testcase").with_attributes([
-                ("name", one.id),
+                ("name", &*one.id),
                 ("classname", &class),
                 ("time", &time),
             ]);
@@ -353,6 +389,19 @@ mod tests {
             messages: Vec::new(),
             ..outcome.clone()
         };
+        let live = LiveCase {
+            name: "Basic Call - Mainline".to_owned(),
+            transport: "tcp".to_owned(),
+            round: 1,
+            numbers: vec!["6505550000".to_owned()],
+            verdict: LiveVerdict::Failed("RuntimeError thrown:\n- Expected 200, got \u{1b}[2J480".to_owned()),
+        };
+        let live = Tried::of_live(&live, Duration::from_millis(7), "bono").text();
+        assert_eq!(
+            anstream::adapter::strip_str(&live).to_string(),
+            "FAILED    Basic Call - Mainline    tcp        7 ms  bono\n  upstream's test, 6505550000: RuntimeError thrown:\n    \
+             - Expected 200, got \\u{1b}[2J480\n"
+        );
         let tried = [passed, outcome, skipped].map(|outcome| Tried::of(outcome, 1));
         let text = tried.each_ref().map(|t| anstream::adapter::strip_str(&t.text()).to_string()).concat();
         insta::assert_snapshot!("tried", text);

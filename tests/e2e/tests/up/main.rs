@@ -9,6 +9,7 @@ mod gitops;
 mod held;
 mod interrupted;
 mod life;
+mod live;
 mod name_servers;
 mod phone;
 mod repair;

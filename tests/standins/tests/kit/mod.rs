@@ -442,6 +442,8 @@ fn answer(wire: &[u8], known: &BTreeMap<String, Vec<Ipv4Addr>>) -> Result<Vec<u8
         for ip in ips {
             message.add_answer(Record::from_rdata(name.clone(), 1, RData::A(A(*ip))));
         }
+    } else if asked.starts_with("broken.") {
+        message.metadata.response_code = ResponseCode::ServFail;
     } else {
         message.metadata.response_code = ResponseCode::NXDomain;
         let (primary, admin) = (Name::from_ascii("ns.")?, Name::from_ascii("admin.")?);

@@ -239,6 +239,8 @@ pub(crate) struct Phone {
     pub(crate) user: String,
     /// Where it says it can be reached.
     pub(crate) contact: String,
+    /// With which it registered last, a header.
+    pub(crate) credentials: String,
     cseq: u32,
 }
 
@@ -248,7 +250,7 @@ impl Phone {
         let wire = Wire::open(bono.at(5060))?;
         // An address that nobody has: only over the connection itself can it be reached.
         let contact = format!("<sip:{user}@192.0.2.1:{};transport=tcp>", wire.port()?);
-        Ok(Self { wire, user: user.to_owned(), contact, cseq: 0 })
+        Ok(Self { wire, user: user.to_owned(), contact, credentials: String::new(), cseq: 0 })
     }
 
     /// A request of this phone's, for an address, with more headers.
@@ -293,11 +295,12 @@ impl Phone {
         let nonce = given.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).context("a nonce")?;
         let ha2 = md5("REGISTER:sip:zone");
         let response = md5(&format!("{}:{nonce}:00000001:c:auth:{ha2}", ha1(&self.user)));
-        let credentials = format!(
+        self.credentials = format!(
             "Authorization: Digest username=\"{}@zone\",realm=\"zone\",nonce=\"{nonce}\",uri=\"sip:zone\",qop=auth,nc=00000001,\
              cnonce=\"c\",response=\"{response}\"",
             self.user
         );
+        let credentials = self.credentials.clone();
         let second = self.request("REGISTER", "sip:zone", &call, &own, &[&expires, &credentials]);
         self.wire.say(&second)?;
         self.wire.next()

@@ -43,6 +43,13 @@ credentials() { # impi password uri
   ha2=$(md5 "REGISTER:$3")
   echo "Authorization: Digest username=\"$1\", realm=\"$realm\", nonce=\"$nonce\", uri=\"$3\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"abc\", response=\"$(md5 "$ha1:$nonce:00000001:abc:auth:$ha2")\""
 }
+enter() { # address port domain user impi password extra-header...: REGISTER, and again with the password
+  local address=$1 port=$2 domain=$3 user=$4 impi=$5 password=$6
+  shift 6
+  register "$address" "$port" "$domain" "$user" "$@"
+  [ "$status" = 401 ] || return
+  register "$address" "$port" "$domain" "$user" "$@" "$(credentials "$impi" "$password" "sip:$domain")"
+}
 "#;
 
 pub(super) fn sip(book: &mut Book, site: &Site) {
@@ -113,7 +120,7 @@ impl Single {
             component,
             &format!(
                 "{SIP}\nopen $ip {port}; say '{method} {uri} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-4$RANDOM$RANDOM\" \
-                 'Max-Forwards: 70' 'To: <sip:6505550000@{domain}>' 'From: <sip:a@{domain}>;tag=1' \"Call-ID: $RANDOM$RANDOM\" \
+                 'Max-Forwards: 70' 'To: <{uri}>' 'From: <sip:a@{domain}>;tag=1' \"Call-ID: $RANDOM$RANDOM\" \
                  'CSeq: 1 {method}' {more} 'Content-Length: 0'; hear; echo \"$answer\"; [ \"$status\" = {code} ]"
             ),
         )
@@ -139,6 +146,18 @@ pub(super) fn flows(book: &mut Book, site: &Site) {
     book.fact("register-trusted", "bono", "answers 405 to a REGISTER from within", EDGE, || {
         Single::to("bono", 5058, "REGISTER", "sip:DOMAIN").gets(site, 405)
     });
+    book.fact("register-emergency", "bono", "answers 503 itself to an emergency registration", EDGE, || {
+        let more = "\"Contact: <sip:a@$ip:5999;transport=tcp;sos>\"";
+        Single { more, ..Single::to("bono", 5060, "REGISTER", "sip:DOMAIN") }.gets(site, 503)
+    });
+    for (component, port, code, words) in [
+        ("bono", 5060, 403, "does not answer OPTIONS for a user: 403 for a stranger"),
+        ("sprout", 5052, 404, "does not answer OPTIONS for a user: 404 where nobody has the number"),
+    ] {
+        book.fact("options-user", component, words, "sprout src/options.cpp, src/uri_classifier.cpp", || {
+            Single::to(component, port, "OPTIONS", "sip:6505550000@DOMAIN").gets(site, code)
+        });
+    }
     let more = "'Event: reg' \"Contact: <sip:a@$ip>\"";
     let subscriptions = "sprout src/subscriptionsproutlet.cpp, src/hss_sip_mapping.cpp";
     book.fact(
@@ -155,7 +174,7 @@ pub(super) fn flows(book: &mut Book, site: &Site) {
     book.fact(
         "quoted-parameter",
         "sprout",
-        "reads a quoted parameter: 404, nobody has it",
+        "reads a quoted parameter, in To as well: 404, nobody has it",
         "pjsip sip_parser.c",
         || Single::to("sprout", 5052, "MESSAGE", "sip:6505550000@DOMAIN;x=\"a\"").gets(site, 404),
     );
@@ -260,10 +279,12 @@ fn profile(book: &mut Book, site: &Site, line: &Line) {
 /// What Bono lets the user do.
 fn registering(book: &mut Book, site: &Site, line: &Line) {
     let Line { uri, impi, password } = line;
+    let leave = |domain: &str| format!("enter $ip 5060 {domain} {uri} {impi} {password} 'Expires: 0'");
     book.claim("bono", "registers the user: 401 in the home domain, then 200 with Service-Route and P-Associated-URI",
         "sprout src/authenticationsproutlet.cpp, src/registrarsproutlet.cpp", || {
             line.made()?;
             let domain = site.setting("bono", "home_domain")?;
+            let leave = leave(&domain);
             site.holds(
                 "bono",
                 &format!(
@@ -271,7 +292,39 @@ fn registering(book: &mut Book, site: &Site, line: &Line) {
                      [ \"$status\" = 401 ] && [ \"$(part realm)\" = {domain} ] || exit 1; c=$(credentials {impi} {password} sip:{domain}); \
                      register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; echo \"$answer\"; \
                      [ \"$status\" = 200 ] && grep -qi '^Service-Route:.*orig' <<< \"$answer\" && grep -qi '^P-Associated-URI:' <<< \"$answer\" || exit 1; \
-                     register $ip 5060 {domain} {uri} 'Expires: 0' \"$c\"; exit 0"
+                     {leave}; [ \"$status\" = 200 ]"
+                ),
+            )
+        });
+    book.fact("nonce-once", "bono", "challenges a user who registers again, over the same flow or with a nonce that was used: 401",
+        "sprout src/authenticationsproutlet.cpp", || {
+            line.made()?;
+            let domain = site.setting("bono", "home_domain")?;
+            let leave = leave(&domain);
+            site.holds(
+                "bono",
+                &format!(
+                    "{SIP}\nopen $ip 5060; register $ip 5060 {domain} {uri} 'Expires: 60'; c=$(credentials {impi} {password} sip:{domain}); \
+                     register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; [ \"$status\" = 200 ] || exit 1; \
+                     register $ip 5060 {domain} {uri} 'Expires: 60'; first=$status; \
+                     register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; echo \"$answer\"; second=$status; \
+                     grep -qi '^WWW-Authenticate:.*stale=\"*true' <<< \"$answer\"; stale=$?; {leave}; \
+                     [ \"$first $second $stale\" = '401 401 0' ]"
+                ),
+            )
+        });
+    book.fact("contacts", "bono", "registers all Contacts of one REGISTER, and tells each with its q and its own parameters",
+        "sprout src/registrarsproutlet.cpp", || {
+            line.made()?;
+            let domain = site.setting("bono", "home_domain")?;
+            let other = "\"Contact: <sip:other@$ip:5999;transport=tcp>;q=0.5;+sip.instance=\\\"<urn:uuid:1>\\\"\"";
+            site.holds(
+                "bono",
+                &format!(
+                    "{SIP}\nopen $ip 5060; enter $ip 5060 {domain} {uri} {impi} {password} 'Expires: 60' {other}; echo \"$answer\"; \
+                     told=$(grep -i '^Contact:' <<< \"$answer\"); \
+                     [ $(wc -l <<< \"$told\") = 2 ] && grep -q 'other@.*q=0.5.*+sip.instance=\"<urn:uuid:1>\"' <<< \"$told\"; held=$?; \
+                     enter $ip 5060 {domain} {uri} {impi} {password} 'Expires: 0' {other}; [ \"$held $status\" = '0 200' ]"
                 ),
             )
         });

@@ -118,6 +118,23 @@ pub const FACTS: &[Fact] = &[
     read("cancel-stray", "a CANCEL whose transaction is not there gets 481", Kept::Deployment),
     read("flow-stranger", "whoever did not register over the same flow may not send: 403", Kept::Deployment),
     read("flow-failed", "bono answers 430 to a request for a flow that it does not have", Kept::Deployment),
+    read(
+        "register-emergency",
+        "bono refuses an emergency registration itself where it is not told to allow these: 503",
+        Kept::Deployment,
+    ),
+    read(
+        "options-user",
+        "OPTIONS are answered by the node that they name, and those for a user of the home domain by nobody but him",
+        Kept::Deployment,
+    ),
+    read("nonce-once", "every REGISTER is challenged, and the answer to a challenge counts once", Kept::Deployment),
+    read("contacts", "a REGISTER may have several Contacts, which are kept with what they say", Kept::Deployment),
+    read(
+        "cancel-number",
+        "who may call himself by a tel: URI of his set may give up a call that he made so",
+        Kept::Test("tests/standins/tests/phones.rs::who_calls_by_a_number_of_his_own_may_give_the_call_up"),
+    ),
     read("register-trusted", "bono takes no REGISTER from within the trust domain: 405", Kept::Deployment),
     read(
         "flow-dialog",
@@ -164,6 +181,11 @@ pub const FACTS: &[Fact] = &[
         "dns-memory",
         "a failed look-up is remembered for 30 s, and chronos asks for 200 ms",
         Kept::Test("tests/standins/src/net/dns.rs::a_failed_question_is_not_asked_again_for_half_a_minute"),
+    ),
+    seen(
+        "dns-words",
+        "bono's log tells a name that is missing from name servers that fail",
+        Kept::Test("tests/standins/tests/logs.rs::bono_tells_why_a_name_was_not_found"),
     ),
     seen(
         "dns-negative",
