@@ -87,14 +87,14 @@ pub(crate) struct Test {
     /// Run upstream's live tests from their image as a Job in the namespace, instead of the cases here, and tell what they
     /// found. Unproved on the real image
     #[arg(
-        long,
+        long = "live-test",
         value_name = "IMAGE",
         num_args = 0..=1,
         default_missing_value = live::IMAGE,
         value_parser = clap::builder::NonEmptyStringValueParser::new(),
         conflicts_with_all = ["only", "skip", "talk", "parallel", "load", "via", "list"],
     )]
-    live_test: Option<String>,
+    live: Option<String>,
     /// Name the cases and what each shows, and stop
     #[arg(long)]
     list: bool,
@@ -214,7 +214,7 @@ impl Test {
         self.check(&cases, &transports)?;
         let via = via(&self.via)?;
         let namespace = self.place.namespace(context, self.output.is_none())?;
-        if let Some(image) = &self.live_test {
+        if let Some(image) = &self.live {
             return self.run_live(context, namespace, image, &transports);
         }
         match self.load {
@@ -350,35 +350,38 @@ impl Test {
             Ok((bonos, Lines::new(&cluster, at_once, each).await))
         })
         .await?;
-        let done = unless_ended(signals, async {
-            let left = lines.sweep().await?;
-            if left > 0 {
-                context.talk().note(format!("taken away: {} that earlier runs left behind", counted(left, "line")));
-            }
-            match work {
-                Work::Load { plan, report } => report.run(&bonos, &lines, &plan).await,
-                Work::Cases { cases, transports, tried } => {
-                    lines.begin().await?;
-                    let times = CaseTimes { answer: self.answer(), talk: self.talk };
-                    let plan = ExercisePlan { cases, transports, times, at_once };
-                    for round in 1..=self.repeat {
-                        let mut broken = None;
-                        exercise(&bonos, &lines, &plan, |outcome| {
-                            let outcome = Tried::of(outcome, round);
-                            if self.output.is_none() && broken.is_none() {
-                                broken = told(context, &outcome.text()).err();
-                            }
-                            tried.push(outcome);
-                        })
-                        .await;
-                        if let Some(error) = broken {
-                            return Err(error);
-                        }
-                    }
-                    Ok(())
+        let done = unless_ended(
+            signals,
+            Box::pin(async {
+                let left = lines.sweep().await?;
+                if left > 0 {
+                    context.talk().note(format!("taken away: {} that earlier runs left behind", counted(left, "line")));
                 }
-            }
-        })
+                match work {
+                    Work::Load { plan, report } => report.run(&bonos, &lines, &plan).await,
+                    Work::Cases { cases, transports, tried } => {
+                        lines.begin().await?;
+                        let times = CaseTimes { answer: self.answer(), talk: self.talk };
+                        let plan = ExercisePlan { cases, transports, times, at_once };
+                        for round in 1..=self.repeat {
+                            let mut broken = None;
+                            exercise(&bonos, &lines, &plan, |outcome| {
+                                let outcome = Tried::of(outcome, round);
+                                if self.output.is_none() && broken.is_none() {
+                                    broken = told(context, &outcome.text()).err();
+                                }
+                                tried.push(outcome);
+                            })
+                            .await;
+                            if let Some(error) = broken {
+                                return Err(error);
+                            }
+                        }
+                        Ok(())
+                    }
+                }
+            }),
+        )
         .await;
         let count = lines.count();
         if count == 0 {

@@ -85,17 +85,20 @@ impl Test {
         })
         .await?;
         let (mut last, mut broken) = (Instant::now(), None);
-        let done = unless_ended(signals, async {
-            let run = test.run(|case| {
-                let one = Tried::of_live(case, last.elapsed(), Component::Bono.name());
-                last = Instant::now();
-                if self.output.is_none() && broken.is_none() {
-                    broken = told(context, &one.text()).err();
-                }
-                tried.push(one);
-            });
-            Ok(run.await?)
-        })
+        let done = unless_ended(
+            signals,
+            Box::pin(async {
+                let run = test.run(|case| {
+                    let one = Tried::of_live(case, last.elapsed(), Component::Bono.name());
+                    last = Instant::now();
+                    if self.output.is_none() && broken.is_none() {
+                        broken = told(context, &one.text()).err();
+                    }
+                    tried.push(one);
+                });
+                Ok(run.await?)
+            }),
+        )
         .await;
         let patience = if signals.came().is_some() { TIDYING_IN_HASTE } else { TIDYING };
         if let Some(why) = tidied(signals, patience, test.take_away()).await {
