@@ -31,6 +31,14 @@ pub(crate) fn all(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The same of a file, which is no device.
+pub(crate) fn ending(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    if is_device(&file.metadata()?) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device, which may never end"));
+    }
+    all(file, limit)
+}
+
 /// The bytes of a file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     let read = File::open(path).and_then(|file| all(file, LARGEST));

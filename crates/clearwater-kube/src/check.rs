@@ -20,7 +20,7 @@ mod inside;
 mod rules;
 mod settle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::Component;
@@ -104,6 +104,11 @@ impl CheckOptions {
     /// Every check of what is there, within 20 seconds.
     pub fn new() -> Self {
         Self { deployment: None, before: false, only: Vec::new(), skip: Vec::new(), timeout: Duration::from_secs(20) }
+    }
+
+    /// The checks that are not asked for.
+    fn left_out(&self) -> BTreeSet<CheckId> {
+        CheckId::ALL.into_iter().filter(|id| !self.wants(*id)).collect()
     }
 
     fn wants(&self, id: CheckId) -> bool {
@@ -323,8 +328,18 @@ async fn glance(
     let parts: Vec<JudgedComponent> = parts.collect();
     // A pod that has just come is asked at the next look.
     let is_new = parts.iter().any(|part| part.judged.is_unasked());
-    let facts =
-        Facts { release, at: seen.now(), parts, inside, doors, nodes, claims, cluster: lines, snapshot: seen.snapshot };
+    let facts = Facts {
+        release,
+        at: seen.now(),
+        parts,
+        inside,
+        doors,
+        nodes,
+        claims,
+        cluster: lines,
+        left_out: options.left_out(),
+        snapshot: seen.snapshot,
+    };
     let lost = facts.lost_a_word();
     Ok(Glance { lines: rules::lines(&facts), late: is_new || until <= Instant::now(), lost })
 }

@@ -29,6 +29,7 @@ mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clearwater::live_test::{LiveCase, LiveTestLog, LiveTestLogError, LiveVerdict};
@@ -171,13 +172,20 @@ pub struct LiveTest {
     plan: LiveTestPlan,
     /// Chosen before it is made, so that it can be taken away whatever was heard of that.
     job: String,
+    /// Whether the API server refused to make it: there is nothing to be taken away.
+    refused: AtomicBool,
 }
 
 impl LiveTest {
     /// One that is not begun.
     pub fn new(cluster: &Cluster, plan: LiveTestPlan) -> Self {
         let word = RandomState::new().hash_one(0_u8) & 0xffff_ffff;
-        Self { cluster: cluster.clone(), plan, job: format!("clearwater-live-test-{word:08x}") }
+        Self {
+            cluster: cluster.clone(),
+            plan,
+            job: format!("clearwater-live-test-{word:08x}"),
+            refused: AtomicBool::new(false),
+        }
     }
 
     /// The name of its Job.
@@ -212,7 +220,11 @@ impl LiveTest {
             Err(error) if code_of(&error) == Some(404) && cluster.lacks_namespace().await => {
                 return Err(LiveTestError::NoNamespace { namespace: cluster.namespace.clone() });
             }
-            Err(error) => return Err(FailedAt::new(format!("creating job/{}", self.job), error).into()),
+            Err(error) => {
+                // Who refuses has made nothing; of one that was not heard nobody knows.
+                self.refused.store(code_of(&error).is_some_and(|code| (400..500).contains(&code)), Ordering::Relaxed);
+                return Err(FailedAt::new(format!("creating job/{}", self.job), error).into());
+            }
         };
         if let Some(secret) = object::secret(&self.job, &self.plan.sign_up, made.metadata.uid.as_deref()) {
             let secrets = cluster.api::<Secret>();
@@ -353,6 +365,9 @@ impl LiveTest {
     /// # Errors
     /// It could not be deleted.
     pub async fn take_away(&self) -> Result<(), LiveTestError> {
+        if self.refused.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         delete(&self.cluster, &self.job).await?;
         if matches!(self.plan.sign_up, SignUpCode::Known(_)) {
             let gone = self.cluster.api::<Secret>().delete(&self.job, &DeleteParams::default()).await;

@@ -112,21 +112,17 @@ impl Version {
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
             let (cluster, within) = context.connection().cluster_within(namespace, self.timeout).await?;
-            let asked = tokio::time::timeout(within, cluster.client.apiserver_version()).await;
-            let late =
-                |_| CliError::Connection(format!("no answer from the API server within {} s", within.as_secs_f64()));
-            let kubernetes = asked.map_err(late)?.map_err(|error| CliError::Connection(error.to_string()))?.git_version;
-            let running = running(&cluster, within).await.map_err(|error| CliError::Connection(error.to_string()))?;
+            let running = running(&cluster, within).await?;
             // What is not there looks like what is empty.
-            let absence = if running.is_empty() { cluster.absence().await } else { None };
+            let absence = if running.images.is_empty() { cluster.absence().await } else { None };
             if let Some(why) = absence {
                 return Err(CliError::Connection(why));
             }
             let image = |r: RunningImage| ImageInUse { component: r.component, image: r.image, pods: r.pods };
             Ok(Server {
-                kubernetes: printable(&kubernetes).into_owned(),
+                kubernetes: printable(&running.kubernetes).into_owned(),
                 namespace: cluster.namespace.clone(),
-                images: running.into_iter().map(image).collect(),
+                images: running.images.into_iter().map(image).collect(),
             })
         }))
     }

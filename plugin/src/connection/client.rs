@@ -303,6 +303,23 @@ mod tests {
         }
     }
 
+    /// Who was meant to ask is not made nobody, and of two tokens the file's counts.
+    #[test]
+    fn a_contexts_user_is_who_asks() {
+        let config = |text: &str| {
+            let kubeconfig: Kubeconfig = kube::config::Kubeconfig::from_yaml(text).unwrap();
+            Connection::default().config_of(kubeconfig)
+        };
+        let missing = SAMPLE.replace("user: lab", "user: nope");
+        assert_ne!(missing, SAMPLE);
+        let said = config(&missing).map(drop).unwrap_err().to_string();
+        assert!(said.contains("it has no user \"nope\", whom its context names"), "{said}");
+        let both = SAMPLE.replace("token: of-lab", "token: of-lab, tokenFile: /run/token");
+        assert_ne!(both, SAMPLE);
+        let auth = config(&both).unwrap().config.auth_info;
+        assert!(auth.token.is_none() && auth.token_file.as_deref() == Some("/run/token"));
+    }
+
     #[test]
     fn an_answer_that_does_not_come_names_the_server() {
         let closed = {

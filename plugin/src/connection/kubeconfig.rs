@@ -74,10 +74,19 @@ impl Connection {
             }
             (None, None) => None,
         };
-        // As for kubectl, a user that is not there is nobody.
-        let user_name = self.user.clone().or(context.user);
-        let user = user_name.as_ref();
-        let user = user.and_then(|user| kubeconfig.auth_infos.into_iter().find(|c| c.name == *user)?.auth_info);
+        // A context without a user is nobody's; one whose user is not there was meant to be somebody's.
+        let user_name = self.user.clone().or(context.user).filter(|user| !user.is_empty());
+        let user = match &user_name {
+            Some(user) => {
+                let found = kubeconfig.auth_infos.into_iter().find(|c| c.name == *user);
+                let is_said = self.token.is_some();
+                if found.is_none() && !is_said {
+                    return Err(no_cluster(format!("it has no user {user:?}, whom its context names")));
+                }
+                found.and_then(|found| found.auth_info)
+            }
+            None => None,
+        };
         let server = cluster.server.as_ref().ok_or_else(|| no_cluster(format!("cluster {name:?} has no server")))?;
         let server = server.parse().map_err(|e| no_cluster(format!("cluster {name:?}: server {server:?}: {e}")))?;
         let told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_cluster(causes(&e)))?;
@@ -97,6 +106,10 @@ impl Connection {
         config.disable_compression = cluster.disable_compression.unwrap_or(false);
         config.tls_server_name = cluster.tls_server_name;
         config.auth_info = user.unwrap_or_default();
+        if config.auth_info.token_file.is_some() {
+            // As for kubectl, the file counts.
+            config.auth_info.token = None;
+        }
         if let Some(exec) = config.auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
             exec.cluster = Some(told);
         }

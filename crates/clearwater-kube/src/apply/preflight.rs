@@ -69,7 +69,7 @@ pub(crate) async fn check(
     let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
     lines.extend(rights);
     lines.extend(foreign);
-    lines.extend(standing::check(deployment.release(), scope, standing));
+    lines.extend(standing::check(deployment.release(), scope, standing, work));
     heed(&mut lines, skipped);
     if lines.iter().any(|l| l.status == CheckStatus::Refused) {
         // Whatever else there is to say would be about somebody else's objects.

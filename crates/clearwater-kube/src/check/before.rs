@@ -112,13 +112,14 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
     let facts = Facts {
         release: deployment.release(),
         at: Timestamp::now(),
-        snapshot: Snapshot { stateful_sets: live.stateful_sets, ..Snapshot::default() },
+        snapshot: Snapshot { deployments: live.deployments, stateful_sets: live.stateful_sets, ..Snapshot::default() },
         parts: Vec::new(),
         inside: BTreeMap::new(),
         doors: Vec::new(),
         nodes,
         claims,
         cluster: lines,
+        left_out: options.left_out(),
     };
     let lines = rules::before(&facts);
     let told: BTreeSet<CheckId> = lines.iter().map(|line| line.id).collect();
@@ -192,6 +193,34 @@ mod tests {
             "/api/v1/namespaces/ims" => None,
             _ if path.rsplit('/').next() == Some("clearwater-keys") => None,
             _ => is_allowed(path).or_else(|| version(path)).or_else(|| Some(json!({"metadata": {}, "items": []}))),
+        }
+    }
+
+    /// Its claim is named by the Deployment that stands.
+    #[tokio::test]
+    async fn what_stands_is_no_leftover() {
+        let labels = json!({"service": "ellis", "app.kubernetes.io/managed-by": "kubectl-clearwater"});
+        let template = json!({"metadata": {"labels": {"service": "ellis"}}, "spec": {"containers": [],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-ellis"}}]}});
+        let ellis =
+            json!({"metadata": {"name": "ellis", "labels": labels}, "spec": {"selector": {}, "template": template}});
+        for stands in [true, false] {
+            let (ellis, labels) = (ellis.clone(), labels.clone());
+            let seen = looked(move |path| {
+                let list = |items: Value| Some(json!({"metadata": {}, "items": items}));
+                match path {
+                    "/api/v1/namespaces/ims" => Some(json!({"metadata": {"name": "ims"}})),
+                    "/apis/apps/v1/namespaces/ims/deployments" if stands => list(json!([ellis])),
+                    "/api/v1/namespaces/ims/persistentvolumeclaims" => list(
+                        json!([{"metadata": {"name": "data-ellis", "namespace": "ims", "labels": labels}, "spec": {}}]),
+                    ),
+                    _ => new_namespace(path),
+                }
+            })
+            .await;
+            let said = of(&seen, CheckId::Leftovers);
+            let is_named = said.iter().any(|line| line.title.contains("data-ellis"));
+            assert_eq!(is_named, !stands, "{said:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What one look saw: plain data, which the rules judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::{Component, Release};
 use clearwater::event::{CheckId, CheckLine};
@@ -70,9 +70,16 @@ pub(super) struct Facts {
     pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
     /// Lines of what is not judged here: it is the same before a first write.
     pub(super) cluster: Vec<CheckLine>,
+    /// Checks that nobody asked for: they tell nothing.
+    pub(super) left_out: BTreeSet<CheckId>,
 }
 
 impl Facts {
+    /// Whether a check is made, so that another may leave a fault to it.
+    pub(super) fn tells(&self, id: CheckId) -> bool {
+        !self.left_out.contains(&id)
+    }
+
     /// The pods of a component.
     pub(super) fn pods(&self, component: Component) -> Vec<&Pod> {
         self.snapshot.pods_of(component)

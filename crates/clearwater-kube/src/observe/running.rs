@@ -8,21 +8,18 @@ use clearwater::manifest::SERVICE_LABEL;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
-use thiserror::Error;
 use tokio::time::timeout;
-use tower::BoxError;
 
-use crate::cluster::{Cluster, is_forbidden, list_all, say};
-use crate::deadline::no_answer;
+use super::CouldNotLook;
+use crate::cluster::{Cluster, is_forbidden, list_all};
 
-/// What runs in a namespace is not known.
-#[derive(Debug, Error)]
-#[error("cannot look for pods in namespace {namespace}: {}", say(.source.as_ref()))]
-pub struct RunningUnseen {
-    /// The namespace.
-    pub namespace: String,
-    /// What was seen, or the right that is missing.
-    pub source: BoxError,
+/// What a cluster says of itself and of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The version of Kubernetes, as its API server has it.
+    pub kubernetes: String,
+    /// The images of the namespace's components, in the components' order.
+    pub images: Vec<RunningImage>,
 }
 
 /// Pods of one component that were made from one image.
@@ -36,19 +33,20 @@ pub struct RunningImage {
     pub pods: u32,
 }
 
-/// The images of a namespace's components in the components' order, of pods that are not over.
+/// The cluster's version, and the images of a namespace's components, of pods that are not over.
 ///
 /// # Errors
-/// Where the pods could not be seen.
-pub async fn running(cluster: &Cluster, within: Duration) -> Result<Vec<RunningImage>, RunningUnseen> {
+/// Where one of them could not be seen.
+pub async fn running(cluster: &Cluster, within: Duration) -> Result<Running, CouldNotLook> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let source = match timeout(within, list_all(&api, &ListParams::default().labels(SERVICE_LABEL))).await {
-        Ok(Ok(pods)) => return Ok(images(&pods)),
-        Ok(Err(error)) if is_forbidden(&error) => "needs list pods".into(),
-        Ok(Err(error)) => error.into(),
-        Err(_) => no_answer(within).into(),
-    };
-    Err(RunningUnseen { namespace: cluster.namespace.clone(), source })
+    let labelled = ListParams::default().labels(SERVICE_LABEL);
+    let both = async { tokio::try_join!(cluster.client.apiserver_version(), list_all(&api, &labelled)) };
+    match timeout(within, both).await {
+        Ok(Ok((version, pods))) => Ok(Running { kubernetes: version.git_version, images: images(&pods) }),
+        Ok(Err(error)) if is_forbidden(&error) => Err(CouldNotLook::at(cluster, "needs list pods")),
+        Ok(Err(error)) => Err(CouldNotLook::at(cluster, error)),
+        Err(_) => Err(CouldNotLook::late(cluster, within)),
+    }
 }
 
 fn images(pods: &[Pod]) -> Vec<RunningImage> {
@@ -84,22 +82,30 @@ mod tests {
     #[tokio::test]
     async fn images_are_counted_by_component_and_who_may_not_look_is_told() {
         let within = Duration::from_secs(5);
-        let (cluster, _) = crate::fake_api::cluster(|_| {
-            Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [
-                pod("sprout", "Running", &[("proxy", "mesh:1"), ("sprout", "sprout:7")]),
-                pod("sprout", "Running", &[("sprout", "sprout:7")]),
-                pod("sprout", "Pending", &[("sprout", "sprout:8")]),
-                pod("bono", "Failed", &[("bono", "bono:7")]),
-                pod("other", "Running", &[("other", "other:7")]),
-                pod("etcd", "Running", &[("main", "etcd:7")]),
-            ]}))
+        let version = |path: &str| {
+            let version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
+            (path == "/version").then_some(version)
+        };
+        let (cluster, _) = crate::fake_api::cluster(move |path| {
+            version(path).or_else(|| {
+                Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [
+                    pod("sprout", "Running", &[("proxy", "mesh:1"), ("sprout", "sprout:7")]),
+                    pod("sprout", "Running", &[("sprout", "sprout:7")]),
+                    pod("sprout", "Pending", &[("sprout", "sprout:8")]),
+                    pod("bono", "Failed", &[("bono", "bono:7")]),
+                    pod("other", "Running", &[("other", "other:7")]),
+                    pod("etcd", "Running", &[("main", "etcd:7")]),
+                ]}))
+            })
         });
         let seen = running(&cluster, within).await.unwrap();
-        let mut seen: Vec<_> = seen.iter().map(|r| (r.component.name(), r.image.as_str(), r.pods)).collect();
+        assert_eq!(seen.kubernetes, "v1.34.4");
+        let mut seen: Vec<_> = seen.images.iter().map(|r| (r.component.name(), r.image.as_str(), r.pods)).collect();
         seen.sort_unstable();
         assert_eq!(seen, [("etcd", "etcd:7", 1), ("sprout", "sprout:7", 2), ("sprout", "sprout:8", 1)]);
-        let (cluster, _) = crate::fake_api::cluster(|_| Some(Value::Null));
+        let (cluster, _) = crate::fake_api::cluster(move |path| version(path).or(Some(Value::Null)));
         let error = running(&cluster, within).await.unwrap_err().to_string();
-        assert_eq!(error, "cannot look for pods in namespace ims: needs list pods");
+        assert_eq!(error, "cannot look at namespace ims: needs list pods");
     }
 }

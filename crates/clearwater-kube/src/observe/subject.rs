@@ -1,6 +1,6 @@
 //! What is looked at: a component with the objects that make it up, as a deployment file has them or as they stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, Release, entry};
@@ -8,7 +8,7 @@ use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::{CheckId, CheckLine};
 use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef, held};
-use k8s_openapi::api::apps::v1::{DeploymentSpec, StatefulSetSpec};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
 use k8s_openapi::api::discovery::v1::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -19,6 +19,7 @@ use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use super::unasked::Unasked;
 use crate::cluster::{Cluster, say};
 use crate::deadline::no_answer;
+use crate::owner::has_our_label;
 use crate::pod::object::{controller_of, own_container, pod_is_ready};
 
 /// The longest that reading the zone may take.
@@ -186,6 +187,20 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
     deployments.chain(sets)
 }
 
+/// Takes out workloads that carry the label of a component of which this program's own stands.
+fn take_foreign_workloads(snapshot: &mut Snapshot) {
+    let of = |template: Option<&PodTemplateSpec>| component_by(template?.metadata.as_ref()?);
+    let of_deployment = |o: &DeploymentObject| of(held::<DeploymentSpec>(&o.spec).map(|s| &s.template));
+    let of_set = |o: &StatefulSet| of(held::<StatefulSetSpec>(&o.spec).map(|s| &s.template));
+    let deployments = snapshot.deployments.values().filter(|o| has_our_label(&o.metadata)).filter_map(of_deployment);
+    let sets = snapshot.stateful_sets.values().filter(|o| has_our_label(&o.metadata)).filter_map(of_set);
+    let ours: BTreeSet<Component> = deployments.chain(sets).collect();
+    let stays =
+        |meta: &ObjectMeta, of: Option<Component>| has_our_label(meta) || !of.is_some_and(|c| ours.contains(&c));
+    snapshot.deployments.retain(|_, o| stays(&o.metadata, of_deployment(o)));
+    snapshot.stateful_sets.retain(|_, o| stays(&o.metadata, of_set(o)));
+}
+
 /// Takes out pods, with their endpoints, that carry a component's label and are of none of its workloads: somebody else made
 /// them, and they are not judged. Yields each with its component. A component of bare pods, as the article has them, is what
 /// it is; and where workloads may not be seen nobody knows.
@@ -193,6 +208,7 @@ pub(crate) fn take_foreign(snapshot: &mut Snapshot) -> Vec<(Component, String)> 
     if snapshot.blind(Kind::Deployment).or(snapshot.blind(Kind::StatefulSet)).is_some() {
         return Vec::new();
     }
+    take_foreign_workloads(snapshot);
     let mut of: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();
     for (component, workload) in all_workloads(snapshot) {
         of.entry(component).or_default().push(workload);
@@ -333,7 +349,12 @@ mod tests {
             .collect();
         let of = |value: &Value| serde_json::from_value(value.clone()).unwrap();
         let mut snapshot = Snapshot::default();
-        snapshot.absorb(WatchEvent::Deployment(Update::All(vec![of(&workload("sprout"))])));
+        // Where ours stands, what somebody else calls by the same label is not its.
+        let mut sprout = workload("sprout");
+        sprout["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "kubectl-clearwater"});
+        let mut another = workload("other");
+        another["spec"]["template"]["metadata"]["labels"]["service"] = json!("sprout");
+        snapshot.absorb(WatchEvent::Deployment(Update::All(vec![of(&sprout), of(&another)])));
         let set = serde_json::from_value(workload("cassandra")).unwrap();
         snapshot.absorb(WatchEvent::StatefulSet(Update::All(vec![set])));
         let pods = pods.iter().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
@@ -350,5 +371,6 @@ mod tests {
         assert_eq!(foreign, [sprout("job-x"), sprout("mine"), sprout("other-5f6-x")]);
         assert_eq!(snapshot.pods.keys().collect::<Vec<_>>(), ["cassandra-0", "etcd", "nobody", "sprout-5f6-x"]);
         assert_eq!(snapshot.slices["sprout"].endpoints.len(), 1);
+        assert_eq!(snapshot.deployments.keys().collect::<Vec<_>>(), ["sprout"]);
     }
 }

@@ -10,8 +10,12 @@ use crate::bounded;
 use crate::error::CliError;
 use crate::zipped::{unzipped, zipped};
 
-/// The longest file that is read, and what its parts may be together: a million subscribers.
-const LONGEST: u64 = 4 << 30;
+/// The longest file that is read: more than a million subscribers.
+const LONGEST: u64 = 1 << 30;
+/// What the parts of a file may be together: so many times its length, or so much. What is packed ten times as tight as any backup
+/// is none.
+const LOOSEST: u64 = 100;
+const LEAST: u64 = 64 << 20;
 
 /// A backup as a file's bytes.
 pub(in crate::command) fn packed(backup: &Backup) -> Result<Vec<u8>, CliError> {
@@ -37,11 +41,12 @@ pub(in crate::command) fn read(path: &Path) -> Result<Backup, CliError> {
     let bytes = if is_stdin {
         bounded::all(io::stdin().lock(), LONGEST)
     } else {
-        File::open(path).and_then(|file| bounded::all(file, LONGEST))
+        File::open(path).and_then(|file| bounded::ending(file, LONGEST))
     };
     let bytes = bytes.map_err(|source| CliError::Read { path: named.clone(), source })?;
     let wrong = |reason: String| CliError::Archive { path: named.clone(), reason };
-    let parts = unzipped(&bytes, LONGEST).map_err(wrong)?;
+    let most = (bytes.len() as u64).saturating_mul(LOOSEST).max(LEAST);
+    let parts = unzipped(&bytes, most).map_err(wrong)?;
     Backup::of_parts(&parts).map_err(|error| wrong(error.to_string()))
 }
 
@@ -73,6 +78,17 @@ mod tests {
         let path = dir.path().join("b.zip");
         write(&path, b"").unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_backup_takes_no_more_room_than_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.zip");
+        let parts = (0..4).map(|n| (format!("{n}.json"), vec![0; 40 << 20])).collect();
+        std::fs::write(&path, zipped(&parts).unwrap()).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("it holds more than 67108864 bytes"));
+        #[cfg(unix)]
+        assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("it is a device"));
     }
 
     #[test]

@@ -1,17 +1,55 @@
 //! What stands already and cannot stay as it is beside what is to be brought up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::{Component, Release, entry};
-use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::event::{CheckId, CheckLine, CheckStatus, Whose};
+use clearwater::manifest::WorkloadKind;
 use clearwater::remedy::Remedy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::checks::{line, with_fix};
-use super::super::prepare::{LiveState, Scope};
+use super::super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::owner;
 
+/// What another exposure of the same component made: it would go on serving beside what is to be brought up, at addresses that nobody
+/// names any more.
+fn former(standing: &LiveState, work: &ApplyPlan) -> BTreeMap<Component, Vec<String>> {
+    let ours = |meta: &ObjectMeta| owner::whose(meta) == Whose::Ours;
+    let is_planned =
+        |kind: &str, name: &str| work.all().any(|p| p.item.object.kind() == kind && p.item.object.name() == name);
+    let mut former: BTreeMap<Component, Vec<String>> = BTreeMap::new();
+    for workload in standing.workloads().filter(|w| ours(w.metadata)) {
+        let (name, component) = (workload.workload.name.as_str(), workload.component);
+        let (kind, other) = match workload.workload.kind {
+            WorkloadKind::Deployment => ("Deployment", "StatefulSet"),
+            WorkloadKind::StatefulSet => ("StatefulSet", "Deployment"),
+        };
+        if is_planned(other, name) && !is_planned(kind, name) {
+            former.entry(component).or_default().push(format!("{}/{name}", kind.to_lowercase()));
+        }
+    }
+    // A Service of each pod's own, where no pod is to have one.
+    let bono = Component::Bono.name();
+    let is_of_a_pod = |name: &str| {
+        name.strip_prefix(bono)
+            .and_then(|n| n.strip_prefix('-'))
+            .is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let is_any = work.all().any(|p| p.item.object.kind() == "Service" && is_of_a_pod(p.item.object.name()));
+    let is_made = is_planned("Deployment", bono) || is_planned("StatefulSet", bono);
+    if is_made && !is_any && work.services_first.balanced.is_empty() {
+        let left = standing.services.iter().filter(|(name, o)| is_of_a_pod(name) && ours(&o.metadata));
+        let names: Vec<String> = left.map(|(name, _)| format!("service/{name}")).collect();
+        if !names.is_empty() {
+            former.entry(Component::Bono).or_default().extend(names);
+        }
+    }
+    former
+}
+
 /// Lines of what is in the way; none where nothing is.
-pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
+pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
     let ours = || standing.workloads().filter(|w| owner::has_our_label(w.metadata));
     let other: BTreeSet<Component> =
         ours().map(|w| w.component).filter(|component| entry(release, *component).is_none()).collect();
@@ -25,6 +63,12 @@ pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState) -> Ve
             with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), Remedy::any([scale, Remedy::Skip]))
         })
         .collect();
+    for (component, names) in former(standing, work) {
+        let detail = format!("{} would go on beside what is to be made: another exposure made it", names.join(", "));
+        let fix = Remedy::sentence([Remedy::TakeDown(vec![component]), ", then ".into(), Remedy::BringUp]);
+        let title = format!("what stands of {component}");
+        lines.push(with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), fix));
+    }
     if !other.is_empty() {
         let names: Vec<&str> = other.iter().map(|c| c.name()).collect();
         let detail = format!(
@@ -40,10 +84,14 @@ pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState) -> Ve
 #[cfg(test)]
 mod tests {
     use clearwater::config::DeploymentFile;
+    use clearwater::event::Operation;
+    use clearwater::manifest::{Inputs, render};
     use clearwater::order::Policy;
-    use serde_json::json;
+    use serde_json::{from_value, json};
 
     use super::*;
+    use crate::apply::Planned;
+    use crate::owner::{CREATED, ORIGIN_ANNOTATION};
 
     #[test]
     fn what_stands_and_cannot_stay_is_named() {
@@ -62,10 +110,56 @@ mod tests {
                 "spec": {"replicas": replicas, "selector": {}, "template": {"metadata": {"labels": {"service": component}}}}}))
             .unwrap();
             let standing = LiveState { deployments: [(component.to_owned(), object)].into(), ..LiveState::default() };
-            let lines = check(Release::Hunter, &scope, &standing);
+            let lines = check(Release::Hunter, &scope, &standing, &ApplyPlan::default());
             let said: Vec<_> = lines.iter().map(|line| (line.id, line.status)).collect();
             assert_eq!(said, Vec::from_iter(expected), "{component} {replicas} {is_ours}");
             assert!(lines.iter().all(|line| line.fix.is_some()));
+        }
+    }
+
+    /// Both would serve, at addresses of which the file names one.
+    #[test]
+    fn what_another_exposure_made_is_in_the_way() {
+        let bono = |kind: &str| {
+            let mark = json!({ORIGIN_ANNOTATION: CREATED});
+            json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "bono", "annotations": mark},
+                "spec": {"selector": {}, "serviceName": "bono", "template": {"metadata": {"labels": {"service": "bono"}}}}})
+        };
+        let service = json!({"metadata": {"name": "bono-0", "annotations": {ORIGIN_ANNOTATION: CREATED}}});
+        let with = |deployment: bool, set: bool, service_of_pod: bool| LiveState {
+            deployments: deployment
+                .then(|| ("bono".to_owned(), from_value(bono("Deployment")).unwrap()))
+                .into_iter()
+                .collect(),
+            stateful_sets: set
+                .then(|| ("bono".to_owned(), from_value(bono("StatefulSet")).unwrap()))
+                .into_iter()
+                .collect(),
+            services: service_of_pod
+                .then(|| ("bono-0".to_owned(), from_value(service.clone()).unwrap()))
+                .into_iter()
+                .collect(),
+            ..LiveState::default()
+        };
+        let headless = "apiVersion: clearwater/v1\n";
+        let outside = "apiVersion: clearwater/v1\nbono: {exposure: externalIPs, addresses: [198.18.0.2]}\n";
+        for (file, standing, named) in [
+            (headless, with(true, false, false), None),
+            (headless, with(false, true, true), Some("statefulset/bono, service/bono-0 would")),
+            (headless, with(true, false, true), Some("service/bono-0 would")),
+            (outside, with(false, true, true), None),
+            (outside, with(true, false, false), Some("deployment/bono would")),
+        ] {
+            let deployment = DeploymentFile::parse(file, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+            let scope = Scope::of(&deployment, Policy::default(), &[], &[]).unwrap();
+            let manifest = render(&deployment, &Inputs::default()).unwrap();
+            let of = |item| Planned::new(item, None, Operation::Create);
+            let work = ApplyPlan { shared: manifest.items().iter().cloned().map(of).collect(), ..ApplyPlan::default() };
+            let lines = check(Release::Hunter, &scope, &standing, &work);
+            assert_eq!(lines.len(), usize::from(named.is_some()), "{file} {lines:?}");
+            for line in &lines {
+                assert!(line.status == CheckStatus::Failed && line.detail.starts_with(named.unwrap()), "{line:?}");
+            }
         }
     }
 }

@@ -311,7 +311,7 @@ fn door(said: &mut Said, tried: &Tried, facts: &Facts) {
     let (from, knocked) = match &tried.knocked {
         Ok((_, Knocked::Answers)) => return,
         // It answers nowhere else, either.
-        Ok(_) if facts.is_mute(&door.pod) => return said.told_by(CheckId::Answers),
+        Ok(_) if facts.is_mute(&door.pod) && facts.tells(CheckId::Answers) => return said.told_by(CheckId::Answers),
         Ok(seen) => seen,
         Err(why) => {
             return said

@@ -251,9 +251,9 @@ fn restarts(facts: &Facts) -> Vec<CheckLine> {
             if facts.at.duration_since(at).as_secs() >= LATELY_SECONDS {
                 continue;
             }
-            if ended.reason.as_deref() == Some(OUT_OF_MEMORY) {
-                said.told_by(CheckId::Memory);
-            } else if let Some(other) = facts.broken(&pod.name_any()) {
+            let is_large = ended.reason.as_deref() == Some(OUT_OF_MEMORY);
+            let elsewhere = if is_large { Some(CheckId::Memory) } else { facts.broken(&pod.name_any()) };
+            if let Some(other) = elsewhere.filter(|other| facts.tells(*other)) {
                 said.told_by(other);
             } else {
                 let detail = format!(

@@ -144,7 +144,7 @@ fn told_by(part: &JudgedComponent, about: &About, facts: &Facts) -> Option<Check
 fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     let id = said.id;
     for problem in part.judged.problems.iter().filter(|p| check(&p.about) == id) {
-        if let Some(other) = told_by(part, &problem.about, facts) {
+        if let Some(other) = told_by(part, &problem.about, facts).filter(|other| facts.tells(*other)) {
             said.told_by(other);
             continue;
         }
@@ -221,7 +221,7 @@ fn configured_names(said: &mut Said, facts: &Facts) {
     for (pod, from, inside) in facts.said(|_| true) {
         for (key, name) in &inside.missing {
             let named = HostSetting::component(key).filter(|to| is_there(*to) && connects(from, *to));
-            if named.is_some_and(|to| lacks_service(facts, to)) {
+            if facts.tells(CheckId::Workloads) && named.is_some_and(|to| lacks_service(facts, to)) {
                 said.told_by(CheckId::Workloads);
             } else if named.is_some() {
                 let detail = format!("{name}, which it names, is not found from inside of the pod");

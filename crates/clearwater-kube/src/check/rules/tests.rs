@@ -106,6 +106,7 @@ fn health() -> Facts {
             .map(|c| (format!("{c}-0"), (*c, Ok(said(*c, 0)))))
             .collect(),
         doors: Vec::new(),
+        left_out: BTreeSet::new(),
         nodes: Ok(vec![node("one", "6.1.0-18-amd64", "True")]),
         claims: Ok(vec![]),
         cluster: vec![],

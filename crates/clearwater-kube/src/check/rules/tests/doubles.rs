@@ -39,6 +39,13 @@ fn what_does_not_run_is_told_by_the_check_of_programs_alone() {
     );
     let line = lines(&facts).into_iter().find(|l| l.id == CheckId::Answers).unwrap();
     assert_eq!(line.detail, "what is not well here is told by programs");
+    // Who is not asked tells nothing: then each says by itself what it sees.
+    facts.left_out = [CheckId::Programs].into();
+    let alone: Vec<CheckId> =
+        told(&facts).into_iter().filter(|(_, s)| *s == CheckStatus::Failed).map(|(id, _)| id).collect();
+    assert!(alone.contains(&CheckId::Answers) && alone.contains(&CheckId::Workloads), "{alone:?}");
+    assert!(!told(&facts).iter().any(|(_, status)| *status == CheckStatus::NotApplicable));
+    facts.left_out.clear();
     // What another pod does not answer is no part of it.
     is_wrong(&mut facts, Component::Homer, About::Pod("homer-1".to_owned(), Part::Question(0)));
     assert!(told(&facts).contains(&(CheckId::Answers, CheckStatus::Failed)));
