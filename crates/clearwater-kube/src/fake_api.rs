@@ -41,6 +41,13 @@ pub(crate) fn cluster(object: impl Fn(&str) -> Option<Value> + Clone + Send + 's
     (Cluster::new(kube::Client::new(service, "ims"), "ims"), asked)
 }
 
+/// What an API server of Kubernetes 1.34 says of its version.
+pub(crate) fn version(path: &str) -> Option<Value> {
+    let version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "",
+        "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
+    (path == "/version").then_some(version)
+}
+
 /// The namespace `ims` of a cluster that refuses everything in one way.
 pub(crate) fn refusing(code: u16, reason: &'static str) -> Cluster {
     let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {

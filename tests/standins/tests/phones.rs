@@ -5,11 +5,7 @@ mod kit;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kit::sip::{Exchange, Phone, code, header, headers, modules, reply};
-
-fn ready() -> bool {
-    kit::ready() && modules().is_some()
-}
+use kit::sip::{Exchange, Phone, code, header, headers, ready, reply};
 
 #[test]
 fn a_quote_in_the_uri_of_to_or_from_is_read_and_handed_on() -> Result<()> {

@@ -6,11 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kit::http;
-use kit::sip::{Exchange, Phone, ack, code, header, headers, modules, reply};
-
-fn ready() -> bool {
-    kit::ready() && modules().is_some()
-}
+use kit::sip::{Exchange, Phone, ack, code, header, headers, ready, reply};
 
 const BAR_ALL: &str = "<cp:rule id=\"r\"><cp:conditions/><cp:actions><allow>false</allow></cp:actions></cp:rule>";
 const BAR_ABROAD: &str = "<cp:rule id=\"r\"><cp:conditions><international/></cp:conditions><cp:actions><allow>false</allow>\

@@ -11,12 +11,8 @@ use clearwater_sip::case::{
 };
 use clearwater_sip::{Account, MediaWay, Transport, Way};
 use kit::back_ends::{Homer, NO_SCSCF};
-use kit::sip::{Exchange, Phone, Proxy, Wire, code, header, headers, modules, reply};
+use kit::sip::{Exchange, Phone, Proxy, Wire, code, header, headers, ready, reply};
 use kit::{Bed, until};
-
-fn ready() -> bool {
-    kit::ready() && modules().is_some()
-}
 
 #[test]
 fn a_cancel_goes_with_its_invite_and_nothing_else() -> Result<()> {

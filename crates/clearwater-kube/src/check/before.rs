@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::check::{Checks, check};
-    use crate::fake_api;
+    use crate::fake_api::{self, version};
 
     async fn looked(object: impl Fn(&str) -> Option<Value> + Clone + Send + 'static) -> Checks {
         let (cluster, _) = fake_api::cluster(object);
@@ -174,12 +174,6 @@ mod tests {
 
     fn is_allowed(path: &str) -> Option<Value> {
         path.ends_with("/selfsubjectaccessreviews").then(|| json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {}, "status": {"allowed": true}}))
-    }
-
-    fn version(path: &str) -> Option<Value> {
-        let version = json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "",
-            "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
-        (path == "/version").then_some(version)
     }
 
     /// A new namespace of a cluster in health: lists are empty, and the cluster's DNS is another one's.

@@ -72,6 +72,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::fake_api::{self, version};
 
     fn pod(service: &str, phase: &str, containers: &[(&str, &str)]) -> Value {
         let containers: Vec<Value> = containers.iter().map(|(n, i)| json!({"name": n, "image": i})).collect();
@@ -82,12 +83,7 @@ mod tests {
     #[tokio::test]
     async fn images_are_counted_by_component_and_who_may_not_look_is_told() {
         let within = Duration::from_secs(5);
-        let version = |path: &str| {
-            let version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "",
-                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
-            (path == "/version").then_some(version)
-        };
-        let (cluster, _) = crate::fake_api::cluster(move |path| {
+        let (cluster, _) = fake_api::cluster(move |path| {
             version(path).or_else(|| {
                 Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [
                     pod("sprout", "Running", &[("proxy", "mesh:1"), ("sprout", "sprout:7")]),
@@ -104,7 +100,7 @@ mod tests {
         let mut seen: Vec<_> = seen.images.iter().map(|r| (r.component.name(), r.image.as_str(), r.pods)).collect();
         seen.sort_unstable();
         assert_eq!(seen, [("etcd", "etcd:7", 1), ("sprout", "sprout:7", 2), ("sprout", "sprout:8", 1)]);
-        let (cluster, _) = crate::fake_api::cluster(move |path| version(path).or(Some(Value::Null)));
+        let (cluster, _) = fake_api::cluster(move |path| version(path).or(Some(Value::Null)));
         let error = running(&cluster, within).await.unwrap_err().to_string();
         assert_eq!(error, "cannot look at namespace ims: needs list pods");
     }

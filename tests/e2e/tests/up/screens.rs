@@ -102,12 +102,11 @@ fn screens_in_pages_are_what_commands_say() -> Result<()> {
         let said = format!("{}{}", ran.err, ran.out).replace(namespace.name(), NAMESPACE);
         ensure!(ran.code == 0, "{}: exit {}: {}", screen.command, ran.code, ran.said());
         let (told, seen) = (shapes(screen.lines.iter().map(String::as_str)), shapes(said.lines()));
-        let is_cut = screen.lines.iter().any(|line| line == LEFT_OUT);
+        let cut = screen.lines.iter().position(|line| line == LEFT_OUT);
         let is_there = |(line, count): (&String, &usize)| seen.get(line).is_some_and(|n| n >= count);
-        let agrees = if is_cut { told.iter().all(is_there) } else { told == seen };
+        let agrees = if cut.is_some() { told.iter().all(is_there) } else { told == seen };
         if updates {
             let said: Vec<&str> = said.lines().collect();
-            let cut = screen.lines.iter().position(|line| line == LEFT_OUT);
             let (first, last) = cut.map_or((said.len(), 0), |at| (at, screen.lines.len() - at - 1));
             let shown = said[..first].iter().chain(cut.map(|_| &LEFT_OUT)).chain(&said[said.len() - last..]);
             let mut block = format!("{PROMPT}{}\n", screen.command);

@@ -15,9 +15,14 @@ use super::{Bed, Node, open, until};
 
 const DEBIAN: &str = "usr/lib/x86_64-linux-gnu/kamailio/modules/";
 
+/// Whether what plays bono and sprout is there. Says so where it is not.
+pub(crate) fn ready() -> bool {
+    super::ready() && modules().is_some()
+}
+
 /// The modules of the `kamailio` that is found first: the machine's, or those beside an unpacked one. Says so when there
 /// are none.
-pub(crate) fn modules() -> Option<PathBuf> {
+fn modules() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path).map(|folder| folder.join("kamailio")).find(|p| p.exists());
     let places =

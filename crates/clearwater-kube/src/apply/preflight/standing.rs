@@ -4,30 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::{Component, Release, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Whose};
-use clearwater::manifest::WorkloadKind;
 use clearwater::remedy::Remedy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::checks::{line, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState, Scope};
+use crate::observe::subject::Workload;
 use crate::owner;
 
 /// What another exposure of the same component made: it would go on serving beside what is to be brought up, at addresses that nobody
 /// names any more.
-fn former(standing: &LiveState, work: &ApplyPlan) -> BTreeMap<Component, Vec<String>> {
+fn former(scope: &Scope, standing: &LiveState, work: &ApplyPlan) -> BTreeMap<Component, Vec<String>> {
     let ours = |meta: &ObjectMeta| owner::whose(meta) == Whose::Ours;
-    let is_planned =
-        |kind: &str, name: &str| work.all().any(|p| p.item.object.kind() == kind && p.item.object.name() == name);
+    let planned = || scope.parts.iter().flat_map(|part| &part.subject.workloads);
+    let is_of_another_kind = |one: &Workload| planned().any(|p| p.name == one.name) && !planned().any(|p| p == one);
     let mut former: BTreeMap<Component, Vec<String>> = BTreeMap::new();
-    for workload in standing.workloads().filter(|w| ours(w.metadata)) {
-        let (name, component) = (workload.workload.name.as_str(), workload.component);
-        let (kind, other) = match workload.workload.kind {
-            WorkloadKind::Deployment => ("Deployment", "StatefulSet"),
-            WorkloadKind::StatefulSet => ("StatefulSet", "Deployment"),
-        };
-        if is_planned(other, name) && !is_planned(kind, name) {
-            former.entry(component).or_default().push(format!("{}/{name}", kind.to_lowercase()));
-        }
+    for stands in standing.workloads().filter(|w| ours(w.metadata) && is_of_another_kind(&w.workload)) {
+        former.entry(stands.component).or_default().push(stands.workload.to_string());
     }
     // A Service of each pod's own, where no pod is to have one.
     let bono = Component::Bono.name();
@@ -37,8 +30,7 @@ fn former(standing: &LiveState, work: &ApplyPlan) -> BTreeMap<Component, Vec<Str
             .is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
     };
     let is_any = work.all().any(|p| p.item.object.kind() == "Service" && is_of_a_pod(p.item.object.name()));
-    let is_made = is_planned("Deployment", bono) || is_planned("StatefulSet", bono);
-    if is_made && !is_any && work.services_first.balanced.is_empty() {
+    if scope.has(Component::Bono) && !is_any && work.services_first.balanced.is_empty() {
         let left = standing.services.iter().filter(|(name, o)| is_of_a_pod(name) && ours(&o.metadata));
         let names: Vec<String> = left.map(|(name, _)| format!("service/{name}")).collect();
         if !names.is_empty() {
@@ -63,7 +55,7 @@ pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState, work:
             with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), Remedy::any([scale, Remedy::Skip]))
         })
         .collect();
-    for (component, names) in former(standing, work) {
+    for (component, names) in former(scope, standing, work) {
         let detail = format!("{} would go on beside what is to be made: another exposure made it", names.join(", "));
         let fix = Remedy::sentence([Remedy::TakeDown(vec![component]), ", then ".into(), Remedy::BringUp]);
         let title = format!("what stands of {component}");
