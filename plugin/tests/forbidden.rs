@@ -112,6 +112,15 @@ fn deployment(dir: &Path) -> Vec<Value> {
         .enumerate()
         .map(|(n, service)| {
             let name = service["metadata"]["name"].as_str().unwrap();
+            let selected = &service["spec"]["selector"]["service"];
+            let endpoints: Vec<Value> = pods
+                .iter()
+                .filter(|pod| pod["metadata"]["labels"]["service"] == *selected)
+                .map(|pod| {
+                    json!({"addresses": [pod["status"]["podIP"]], "conditions": {"ready": true, "serving": true},
+                        "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"]}})
+                })
+                .collect();
             let ports: Vec<Value> = service["spec"]["ports"]
                 .as_array()
                 .into_iter()
@@ -121,7 +130,7 @@ fn deployment(dir: &Path) -> Vec<Value> {
             json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": ports,
                 "metadata": {"name": name, "namespace": "ims", "uid": format!("slice-{n}"), "resourceVersion": "1",
                     "labels": {"kubernetes.io/service-name": name}},
-                "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true, "serving": true}}]})
+                "endpoints": endpoints})
         })
         .collect();
     objects.extend(slices);

@@ -48,9 +48,9 @@ fn a_cluster_is_asked_where_it_is_to_be() {
 #[test]
 fn what_was_not_answered_is_no_version() {
     for (manners, said) in [
-        (Manners::Forbidding("pods"), "cannot look for pods in namespace ims: needs list pods"),
+        (Manners::Forbidding("pods"), "cannot look at namespace ims: needs list pods"),
         (Manners::Silent, "no answer"),
-        (Manners::Refusing, "orbidden"),
+        (Manners::Refusing, "cannot look at namespace ims: needs list pods"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         cluster(dir.path(), manners);

@@ -1,8 +1,10 @@
 //! Certificates over which a connection failed: whose it is, what is wrong with it, and what puts it right.
 
 use std::error::Error;
-use std::io;
+use std::path::PathBuf;
+use std::{fs, io};
 
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{AlertDescription, CertificateError, InconsistentKeys, OtherError};
 
@@ -10,7 +12,7 @@ use rustls::{AlertDescription, CertificateError, InconsistentKeys, OtherError};
 const KNOWN: &str = "RSA of 2048 bits or more, P-256, P-384 and Ed25519 are known";
 
 /// Where what a handshake takes was read: a file, or a key of the kubeconfig.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     /// The authority's certificate.
     pub(super) authority: String,
@@ -18,13 +20,25 @@ pub(super) struct Places {
     pub(super) certificate: String,
     /// Its key.
     pub(super) key: String,
-    /// What is wrong with the authority's certificate, where it is not one that a server's could be judged by.
-    pub(super) unfit: Option<Unfit>,
+    /// The authorities' certificates in DER, as far as the kubeconfig names them.
+    pub(super) authorities: Vec<Vec<u8>>,
+    /// The file that a flag names in their place.
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Places {
+    /// What is wrong with an authority's certificate, where it is not one that a server's could be judged by. Looked for where a
+    /// handshake failed, and not before.
+    fn unfit(&self) -> Option<Unfit> {
+        let file = self.file.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        let named: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&file).filter_map(Result::ok).collect();
+        Unfit::of(self.authorities.iter().map(Vec::as_slice).chain(named.iter().map(AsRef::as_ref)))
+    }
 }
 
 /// What an authority's certificate is that Go takes for one and rustls does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+enum Unfit {
     /// A server's own, which another authority has signed.
     Leaf,
     /// One with an RSA key of fewer than 2048 bits.
@@ -33,7 +47,7 @@ pub(super) enum Unfit {
 
 impl Unfit {
     /// What is wrong with one of the authorities' certificates.
-    pub(super) fn of<'c>(authorities: impl IntoIterator<Item = &'c [u8]>) -> Option<Self> {
+    fn of<'c>(authorities: impl IntoIterator<Item = &'c [u8]>) -> Option<Self> {
         authorities.into_iter().find_map(|der| {
             let der = CertificateDer::from(der);
             let anchor = webpki::anchor_from_trusted_cert(&der).ok()?;
@@ -63,7 +77,7 @@ pub(super) fn at_server(error: &(dyn Error + 'static), places: &Places) -> Optio
     let Places { authority, certificate, .. } = places;
     let text = match tls(error)? {
         rustls::Error::InvalidCertificate(CertificateError::BadSignature)
-            if places.unfit == Some(Unfit::ShortKey) =>
+            if places.unfit() == Some(Unfit::ShortKey) =>
         {
             format!(
                 "{authority} has an RSA key of fewer than 2048 bits, which kubectl takes and this program does not: give the \
@@ -71,7 +85,7 @@ pub(super) fn at_server(error: &(dyn Error + 'static), places: &Places) -> Optio
                  ca.crt and `kubeadm certs renew all`), and take the kubeconfig anew"
             )
         }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) if places.unfit == Some(Unfit::Leaf) => {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) if places.unfit() == Some(Unfit::Leaf) => {
             format!(
                 "{authority} is a server's own certificate, which kubectl takes and this program does not: put the certificate \
                  of the authority that signed it there (kubectl get configmap kube-root-ca.crt -o jsonpath='{{.data.ca\\.crt}}')"
@@ -193,8 +207,6 @@ fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
 mod tests {
     use std::sync::Arc;
 
-    use rustls::pki_types::pem::PemObject as _;
-
     use super::*;
 
     fn places() -> Places {
@@ -202,7 +214,7 @@ mod tests {
             authority: "certificate-authority /ca.crt of the kubeconfig's cluster \"c\"".to_owned(),
             certificate: "client-certificate-data of the kubeconfig's user \"u\"".to_owned(),
             key: "client-key /u.key of the kubeconfig's user \"u\"".to_owned(),
-            unfit: None,
+            ..Places::default()
         }
     }
 
@@ -259,13 +271,17 @@ mod tests {
         ] {
             assert_eq!(unfit(pem), expected, "{name}");
         }
-        let said = |unfit, why| {
+        let said = |pem: &str, why| {
             let error = rustls::Error::InvalidCertificate(why);
-            at_server(&error, &Places { unfit: Some(unfit), ..places() }).unwrap()
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
+            at_server(&error, &Places { authorities: vec![der], ..places() }).unwrap()
         };
-        let leaf = said(Unfit::Leaf, CertificateError::UnknownIssuer);
+        let leaf = said(include_str!("../../tests/certificates/leaf.pem"), CertificateError::UnknownIssuer);
         assert!(leaf.contains("/ca.crt of") && leaf.contains("kubectl get configmap kube-root-ca.crt"), "{leaf}");
-        let short = said(Unfit::ShortKey, CertificateError::BadSignature);
+        let short = said(include_str!("../../tests/certificates/short.pem"), CertificateError::BadSignature);
         assert!(short.contains("fewer than 2048 bits") && short.contains("--cert ca.crt"), "{short}");
+        // So is what a flag names.
+        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/short.pem"));
+        assert_eq!(Places { file: Some(path), ..places() }.unfit(), Some(Unfit::ShortKey));
     }
 }

@@ -8,11 +8,9 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
 use kube::config::{AuthInfo, Kubeconfig};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::certificate::{Places, Unfit};
+use super::certificate::Places;
 use super::credential_file::is_file;
 use super::kubeconfig::{ClusterAccess, OfKubeconfig, way};
 use super::plugin::{Credential, NoCredential, Plugin, renewing};
@@ -124,9 +122,6 @@ impl Connection {
                 }
             };
         let flag = self.certificate_authority.as_ref();
-        let file = flag.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
-        let named: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&file).filter_map(Result::ok).collect();
-        let held = config.root_cert.iter().flatten().map(Vec::as_slice);
         Places {
             authority: flag
                 .map(|path| format!("--certificate-authority {}", path.display()))
@@ -139,7 +134,8 @@ impl Connection {
                 auth.client_certificate_data.is_some(),
             ),
             key: own("client-key", self.client_key.as_ref(), auth.client_key.as_ref(), auth.client_key_data.is_some()),
-            unfit: Unfit::of(held.chain(named.iter().map(AsRef::as_ref))),
+            authorities: config.root_cert.clone().unwrap_or_default(),
+            file: flag.cloned(),
         }
     }
 
@@ -397,7 +393,7 @@ mod tests {
                 (name == "HTTPS_PROXY").then(|| format!("http://{proxy}"))
             })
             .unwrap(),
-            places: Places { authority: String::new(), certificate: String::new(), key: String::new(), unfit: None },
+            places: Places::default(),
         };
         let mut config = Config::new(server.url.clone());
         config.proxy_url = server.proxy.as_ref().map(|proxy| proxy.url.clone());

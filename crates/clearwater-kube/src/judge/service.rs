@@ -333,7 +333,9 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
                 }));
                 judged.unchecked.extend(report.unchecked.iter().cloned());
             }
-            _ => {
+            report => {
+                // What could not be asked of its programs is not known of them either.
+                judged.unchecked.extend(report.iter().flat_map(|report| report.unchecked.iter().cloned()));
                 let about = About::Pod(name.to_owned(), Part::NotAsked);
                 problems.push(Finding::new(about, format!("pod {name} has not been asked yet")));
             }

@@ -17,8 +17,9 @@ use clearwater_kube::up::up;
 use tokio::time::Instant;
 
 use super::Up;
-use crate::advice::command_in;
+use crate::advice;
 use crate::command::backup::{Steps, archive};
+use crate::connection::typed;
 use crate::context::Context;
 use crate::drive::drive;
 use crate::error::CliError;
@@ -127,8 +128,8 @@ pub(super) fn run(command: &Up, file: &Path, context: &mut Context) -> Result<u8
     if code == exit::OK {
         context.results().text(&format!("{} may be kept or removed: all of it stands\n", file.display()))?;
     } else {
-        let same = command_in("up", deployment.namespace());
-        context.talk().note(format!("`{same}` with the same arguments goes on from here"));
+        let same = advice::up(&format!(" --replace-stores --through-backup {}", typed(&file.display().to_string())));
+        context.talk().note(format!("`{same}` goes on from here"));
     }
     Ok(code)
 }
