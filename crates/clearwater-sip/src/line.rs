@@ -65,7 +65,7 @@ pub(crate) struct Line {
     target: TargetTransportInfo,
     contact: String,
     calls: Arc<Mutex<HashMap<String, mpsc::UnboundedSender<Received>>>>,
-    authenticator: Mutex<DigestAuthenticator>,
+    credentials: DigestCredentials,
     pub(crate) service_route: Mutex<Vec<Routing>>,
     pub(crate) transcript: Transcript,
 }
@@ -120,7 +120,7 @@ impl Line {
             target,
             contact,
             calls,
-            authenticator: Mutex::new(DigestAuthenticator::new(credentials)),
+            credentials,
             service_route: Mutex::default(),
             transcript,
             account,
@@ -201,7 +201,9 @@ impl Line {
         let mut request = leg.request(&method, uri);
         own(&mut request);
         {
-            let mut authenticator = self.authenticator.lock();
+            // Each request is sent without an answer first, so that a challenge like the one before, as registrars without
+            // nonces of one use give within a second, says nothing of the answer to that.
+            let mut authenticator = DigestAuthenticator::new(self.credentials.clone());
             let line = ezk_sip_types::msg::StatusLine { code: reply.code.into(), reason: None };
             let asked = RequestParts { line: &sent.line, headers: &sent.headers, body: &sent.body };
             let refused = ResponseParts { line: &line, headers: &reply.headers, body: &reply.body };
