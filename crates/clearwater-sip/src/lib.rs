@@ -37,7 +37,7 @@ use account::uri;
 pub use account::{Account, AccountError, Transport};
 pub use call::{Call, Invitation, Ringing};
 pub use error::SipError;
-pub use media::{MediaHeard, MediaKind, MediaReport, MediaSocket, MediaWay};
+pub use media::{MediaHeard, MediaKind, MediaReport, MediaSocket, MediaWay, media_address, session_description};
 pub use phone::Phone;
 pub use reply::Reply;
 use reply::uri_of;

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::case::{NoWay, WaySource};
-use crate::media::description;
+use crate::media::session_description;
 use crate::{Account, MediaKind, Phone, Reply, SipError, Transport};
 
 /// How many calls, how fast, for how long.
@@ -201,7 +201,8 @@ pub async fn load(
     while let (Some(from), Some(to)) = (phones.next(), phones.next()) {
         pairs.push(Pair { from, to });
     }
-    let media = description(&[(MediaKind::Audio, std::net::SocketAddr::from(([192, 0, 2, 1], 40_000)))], 1, "sendrecv");
+    let media =
+        session_description(&[(MediaKind::Audio, std::net::SocketAddr::from(([192, 0, 2, 1], 40_000)))], 1, "sendrecv");
     let (due, queue) = calls_due();
     let (ends, mut ended) = mpsc::unbounded_channel();
     let count = plan.calls();

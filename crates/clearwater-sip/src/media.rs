@@ -268,7 +268,16 @@ impl Arrivals {
 }
 
 /// A session description (RFC 8866) of these streams, all at one host. `direction` is an attribute of RFC 8866 §6.7.
-pub(crate) fn description(streams: &[(MediaKind, SocketAddr)], version: u32, direction: &str) -> String {
+///
+/// ```
+/// use clearwater_sip::{MediaKind, media_address, session_description};
+///
+/// let here = "192.0.2.1:40000".parse()?;
+/// let offered = session_description(&[(MediaKind::Audio, here)], 1, "sendrecv");
+/// assert_eq!(media_address(offered.as_bytes(), MediaKind::Audio)?, here);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn session_description(streams: &[(MediaKind, SocketAddr)], version: u32, direction: &str) -> String {
     let Some((_, first)) = streams.first() else { return String::new() };
     let (ip, family) = (first.ip(), if first.is_ipv4() { "IP4" } else { "IP6" });
     let mut text =
@@ -282,7 +291,10 @@ pub(crate) fn description(streams: &[(MediaKind, SocketAddr)], version: u32, dir
 
 /// Where a session description wants media of a kind: the m= line's port at its own c= line's address, or at the
 /// session's (RFC 8866 §5.7).
-pub(crate) fn wanted_at(description: &[u8], kind: MediaKind) -> Result<SocketAddr, SipError> {
+///
+/// # Errors
+/// What is no session description, and one that takes no media of the kind or names no address for it.
+pub fn media_address(description: &[u8], kind: MediaKind) -> Result<SocketAddr, SipError> {
     let wrong = |why: String| SipError::protocol(format!("the other side's media description: {why}"));
     let session = Session::parse(description).map_err(|e| wrong(e.to_string()))?;
     let stream = session.medias.iter().find(|m| m.media == kind.name() && m.port != 0);
@@ -305,22 +317,22 @@ mod tests {
     #[test]
     fn what_is_described_is_found_again() {
         let [audio, video] = ["192.0.2.1:40000", "192.0.2.1:40002"].map(|a| a.parse().unwrap());
-        let text = description(&[(MediaKind::Audio, audio), (MediaKind::Video, video)], 1, "sendrecv");
-        assert_eq!(wanted_at(text.as_bytes(), MediaKind::Audio).unwrap(), audio);
-        assert_eq!(wanted_at(text.as_bytes(), MediaKind::Video).unwrap(), video);
+        let text = session_description(&[(MediaKind::Audio, audio), (MediaKind::Video, video)], 1, "sendrecv");
+        assert_eq!(media_address(text.as_bytes(), MediaKind::Audio).unwrap(), audio);
+        assert_eq!(media_address(text.as_bytes(), MediaKind::Video).unwrap(), video);
         let refused = text.replace("m=video 40002", "m=video 0");
-        let error = wanted_at(refused.as_bytes(), MediaKind::Video).unwrap_err().to_string();
+        let error = media_address(refused.as_bytes(), MediaKind::Video).unwrap_err().to_string();
         assert_eq!(error, "the other side's media description: it takes no video");
         // An address of the stream's own comes before the session's.
         let own = text.replace("RTP/AVP 96\r\n", "RTP/AVP 96\r\nc=IN IP4 192.0.2.9\r\n");
-        assert_eq!(wanted_at(own.as_bytes(), MediaKind::Video).unwrap().to_string(), "192.0.2.9:40002");
+        assert_eq!(media_address(own.as_bytes(), MediaKind::Video).unwrap().to_string(), "192.0.2.9:40002");
         let six: SocketAddr = "[2001:db8::1]:40000".parse().unwrap();
-        let text = description(&[(MediaKind::Audio, six)], 1, "sendrecv");
-        assert_eq!(wanted_at(text.as_bytes(), MediaKind::Audio).unwrap(), six);
+        let text = session_description(&[(MediaKind::Audio, six)], 1, "sendrecv");
+        assert_eq!(media_address(text.as_bytes(), MediaKind::Audio).unwrap(), six);
         for wrong in
             [&b""[..], b"\xff\x00", b"v=0\r\n", b"v=0\r\no=- 1 1 IN IP4 a\r\ns=-\r\nt=0 0\r\nm=audio 5 RTP/AVP 0\r\n"]
         {
-            assert!(wanted_at(wrong, MediaKind::Audio).is_err());
+            assert!(media_address(wrong, MediaKind::Audio).is_err());
         }
     }
 

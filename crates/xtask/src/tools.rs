@@ -97,12 +97,12 @@ pub fn protoc() -> anyhow::Result<Option<PathBuf>> {
     Ok(unpacked("debian-protoc-1", &PROTOC, &["protoc"])?.map(|bin| bin.join("protoc")))
 }
 
-/// A phone that is not this project's, in its parts that need no sound and no picture.
-const PHONE: [&str; 3] = ["baresip-core=1.0.*", "libre0=1.1.*", "librem0=0.6.*"];
+/// A phone that is not this project's, in its parts that need no device for sound and pictures.
+const PHONE: [&str; 4] = ["baresip-core=1.0.*", "libre0=1.1.*", "librem0=0.6.*", "libvpx7=1.12.*"];
 
 /// `baresip`, or `None` on a system without apt.
 pub fn phone() -> anyhow::Result<Option<PathBuf>> {
-    Ok(unpacked("debian-phone-1", &PHONE, &["baresip"])?.map(|bin| bin.join("baresip")))
+    Ok(unpacked("debian-phone-2", &PHONE, &["baresip"])?.map(|bin| bin.join("baresip")))
 }
 
 /// A compiler of C for arm64 on other machines, with what it reads and runs.

@@ -4,7 +4,7 @@ use futures::FutureExt;
 
 use super::bench::{Bench, Case, EarlyEnd, done, holds, is};
 use super::messages::NOBODY;
-use crate::media::description;
+use crate::media::session_description;
 use crate::{Call, MediaKind, Phone, Transport};
 
 pub(super) const CASES: &[Case] = &[
@@ -71,11 +71,11 @@ pub(super) const OFFERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(
 pub(super) const ANSWERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 40_002);
 
 fn offer(version: u32, direction: &str) -> String {
-    description(&[(MediaKind::Audio, OFFERED)], version, direction)
+    session_description(&[(MediaKind::Audio, OFFERED)], version, direction)
 }
 
 fn answer(version: u32, direction: &str) -> String {
-    description(&[(MediaKind::Audio, ANSWERED)], version, direction)
+    session_description(&[(MediaKind::Audio, ANSWERED)], version, direction)
 }
 
 /// Whether a description arrived as it was sent.

@@ -2,7 +2,7 @@ use futures::FutureExt;
 
 use super::bench::{Bench, Case, EarlyEnd, done, holds, is};
 use super::calls::{ANSWERED, OFFERED, answered_with, over};
-use crate::media::description;
+use crate::media::session_description;
 use crate::{Call, MediaKind, Phone, Transport};
 
 pub(super) const CASES: &[Case] = &[
@@ -187,8 +187,8 @@ async fn diverted(bench: &Bench<'_>, reason: Reason) -> Result<(), EarlyEnd> {
     }
     let recipient = rung.account().public_identity.clone();
     let longest = bench.patience + std::time::Duration::from_secs(RINGS.into());
-    let offered = description(&[(MediaKind::Audio, OFFERED)], 1, "sendrecv");
-    let answered = description(&[(MediaKind::Audio, ANSWERED)], 1, "sendrecv");
+    let offered = session_description(&[(MediaKind::Audio, OFFERED)], 1, "sendrecv");
+    let answered = session_description(&[(MediaKind::Audio, ANSWERED)], 1, "sendrecv");
     let caller = async {
         let mut invitation = done("INVITE", "a way out", from.invite(&recipient, &offered).await)?;
         // What comes before says nothing of diversion: the first phone may have rung.

@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 
 use super::bench::{Bench, Case, EarlyEnd, done, holds};
 use super::calls::{over, taken_up};
-use crate::media::{description, wanted_at};
+use crate::media::{media_address, session_description};
 use crate::{Call, MediaKind, MediaReport, MediaSocket, Transport};
 
 pub(super) const CASES: &[Case] = &[
@@ -43,7 +43,7 @@ impl Ears {
 
     fn description(&self) -> String {
         let streams: Vec<_> = self.sockets.iter().map(|s| (s.kind(), s.address())).collect();
-        description(&streams, 1, "sendrecv")
+        session_description(&streams, 1, "sendrecv")
     }
 }
 
@@ -53,7 +53,7 @@ async fn said(ears: Ears, call: &Call, lasting: Duration) -> Result<Vec<(MediaKi
     let Ears { sockets, _ways_held } = ears;
     let saying = sockets.into_iter().map(|socket| async move {
         let kind = socket.kind();
-        let peer = done("media", "where it is wanted", wanted_at(call.remote_media(), kind))?;
+        let peer = done("media", "where it is wanted", media_address(call.remote_media(), kind))?;
         Ok((kind, done("media", "a way out", socket.exchange(peer, lasting).await)?))
     });
     try_join_all(saying).await
