@@ -67,7 +67,7 @@ fn the_checks_of_a_report_are_shown_with_their_exit_code() {
     let (code, said) = run(dir.path(), "check --from r.zip -o json");
     assert!(code == Some(5) && said.contains("\"healthy\": false"), "{said}");
     let (code, said) = run(dir.path(), "check --from r.zip --images");
-    assert!(code == Some(1) && said.contains("there is no check-images.json in it"), "{said}");
+    assert!(code == Some(2) && said.contains("there is no check-images.json in it"), "{said}");
     let claims = json!({"v": 1, "namespace": "ims", "at": "2026-11-23T10:00:00Z", "agrees": false, "complete": true,
         "images": [{"component": "bono", "image": "bono:1", "pod": "bono-0", "ready": true, "claims": [{"id": "programs",
             "about": "bono", "claim": "has exactly its programs", "source": "x", "known": "read", "verdict": "differs",
