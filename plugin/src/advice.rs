@@ -34,6 +34,11 @@ pub(crate) fn up(words: &str) -> String {
     command(&format!("up{words}")) + made_of.as_deref().unwrap_or(" -f FILE")
 }
 
+/// Another command that is told the same deployment, where the command line knows it.
+fn of_same(words: &str) -> String {
+    command(words) + MADE_OF.read().unwrap_or_else(PoisonError::into_inner).as_deref().unwrap_or_default()
+}
+
 /// The same, with what there is to say.
 fn up_told(words: &str) -> String {
     let is_known = MADE_OF.read().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -106,8 +111,9 @@ fn word(remedy: &Remedy) -> Option<String> {
             }
         },
         Remedy::Scale { component, to } => {
-            let to = to.map_or_else(String::new, |n| format!(" {n}"));
-            return Some(command(&format!("scale {component}{to}")));
+            let to = to.map_or_else(|| "N".to_owned(), |n| n.to_string());
+            // How bonos are reached is said by the file.
+            return Some(of_same(&format!("scale {component} {to}")));
         }
         Remedy::Autoscale(component) => {
             let autoscale = command(&format!("autoscale {component} --min N --max M"));
@@ -124,7 +130,7 @@ fn word(remedy: &Remedy) -> Option<String> {
         Remedy::Status => return Some(command("status")),
         Remedy::ChooseNamespace => "choose another namespace with -n",
         Remedy::NameFile => "name it with -f",
-        Remedy::Skip => "leave components out with --skip",
+        Remedy::Skip => return Some(up_told(" --skip COMPONENT")),
         Remedy::Allow(permission) => return allow(permission),
         Remedy::Names(deed) => return names(deed),
         _ => return None,
@@ -157,10 +163,13 @@ fn allow(permission: &Permission) -> Option<String> {
 
 fn names(deed: &NamesDeed) -> Option<String> {
     let text = match deed {
-        NamesDeed::Put { namespace, backend } => {
+        NamesDeed::Put { namespace, backend, clients } => {
             let backend = backend.map_or_else(String::new, |b| format!(" --backend {}", b.name()));
-            let put = format!("dns-patch{backend}");
-            return Some(namespace.as_ref().map_or_else(|| command(&put), |n| command_in(&put, n)));
+            let put = format!("dns-patch{backend}{}", if *clients { " --clients" } else { "" });
+            return Some(match namespace {
+                None => of_same(&put),
+                Some(namespace) => command_in(&put, namespace),
+            });
         }
         NamesDeed::Remove(namespace) => return Some(command_in("dns-patch --remove", namespace)),
         NamesDeed::Check => return Some(command("dns-patch --check")),
@@ -233,7 +242,7 @@ mod tests {
             Permission::ReplaceKept,
         ];
         let names = [
-            NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns) },
+            NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns), clients: true },
             NamesDeed::Remove("ims".to_owned()),
             NamesDeed::Check,
             NamesDeed::Explain,

@@ -2,8 +2,9 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::awaited::{Written, awaited};
 use crate::error::CliError;
 
 /// What no file that is meant is as long as.
@@ -32,27 +33,51 @@ pub(crate) fn all(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The same of a file, which is no device.
-pub(crate) fn ending(file: File, limit: u64) -> io::Result<Vec<u8>> {
+fn of_no_device(file: File, limit: u64) -> io::Result<Vec<u8>> {
     if is_device(&file.metadata()?) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device, which may never end"));
     }
     all(file, limit)
 }
 
+/// Has a word said of what is waited for where that is no file of a disk: of a pipe nobody knows when somebody writes to it.
+fn awaiting<T>(path: &Path, read: impl FnOnce() -> T) -> T {
+    let of_disk = path.metadata().is_ok_and(|found| found.is_file() || found.is_dir());
+    let what = format!("waiting for {} to be read", named(path).display());
+    let tell = move || crate::reporter::line(&mut anstream::stderr(), &what);
+    let _awaited = (!of_disk).then(|| awaited(Written::default(), tell));
+    read()
+}
+
+/// A file as it is told.
+pub(crate) fn named(path: &Path) -> PathBuf {
+    if path == Path::new("-") { "standard input".into() } else { path.to_owned() }
+}
+
+/// What reads the whole of an open file within a limit.
+type ReadAll = fn(File, u64) -> io::Result<Vec<u8>>;
+
+fn whole(path: &Path, limit: u64, read: ReadAll) -> io::Result<Vec<u8>> {
+    awaiting(path, || match path {
+        path if path == Path::new("-") => all(io::stdin().lock(), limit),
+        path => File::open(path).and_then(|file| read(file, limit)),
+    })
+}
+
 /// The bytes of a file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
-    let read = File::open(path).and_then(|file| all(file, LARGEST));
-    read.map_err(|source| CliError::Read { path: path.to_owned(), source })
+    whole(path, LARGEST, all).map_err(|source| CliError::Read { path: named(path), source })
+}
+
+/// The bytes of a file, which is no device, or of standard input where it is `-`.
+pub(crate) fn ending(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+    whole(path, limit, of_no_device).map_err(|source| CliError::Read { path: named(path), source })
 }
 
 /// The text of a file, or of standard input where it is `-`.
 pub(crate) fn text(path: &Path, limit: u64) -> Result<String, CliError> {
-    let is_stdin = path == Path::new("-");
-    let failed =
-        |source| CliError::Read { path: if is_stdin { "standard input".into() } else { path.to_owned() }, source };
-    let bytes =
-        if is_stdin { all(io::stdin().lock(), limit) } else { File::open(path).and_then(|file| all(file, limit)) };
-    bytes.and_then(decoded).map_err(failed)
+    let text = whole(path, limit, all).and_then(decoded);
+    text.map_err(|source| CliError::Read { path: named(path), source })
 }
 
 /// The text of a file. What PowerShell's `>` writes is named as that.

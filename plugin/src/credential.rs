@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) const SEEN: &str = "seen";
 pub(crate) const KEPT: &str = "kept";
 
+/// What is said of a plugin that is not there, or is no program.
+pub(crate) const NOT_STARTED: &str = "cannot be started";
+
 /// Runs the plugin: the limit in milliseconds, who hears it, its name and its arguments. Standard output has the credential, or
 /// why there is none. Where there is a limit nobody is asked, and standard input stays open as long as somebody waits; without
 /// one it is the terminal, by which the plugin may ask.
@@ -124,7 +127,7 @@ fn within_bounds(command: &mut Command, limit: Option<Duration>, heard: &Heard) 
     let left = limit.map(|_| left_alone());
     let stdin = if limit.is_some() { Stdio::null() } else { Stdio::inherit() };
     let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr).spawn();
-    let child = child.map_err(|e| format!("cannot be started: {e}"))?;
+    let child = child.map_err(|e| format!("{NOT_STARTED}: {e}"))?;
     let mut child = Killed { child, with_its_own: apart };
     if let Some(said) = child.child.stderr.take() {
         heard.listen(said);

@@ -143,15 +143,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Manifest(_) | Self::Order(_) | Self::Archive { .. } => exit::USAGE,
-            // What was named is not there, or is no file: the command line is wrong.
-            Self::Read { source, .. }
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                exit::USAGE
-            }
+            Self::Read { source, .. } if is_other(source) => exit::USAGE,
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Output(_)
@@ -190,4 +182,23 @@ impl CliError {
         let Self::Output(e) = self else { return false };
         e.kind() == io::ErrorKind::BrokenPipe
     }
+}
+
+/// Whether what was named is not there, or is nothing that the command reads: another kind of file, of another form or version, torn
+/// or longer than any. The command line is wrong then; of what is right and could not be read, or has nothing in it, it is not.
+fn is_other(why: &io::Error) -> bool {
+    use io::ErrorKind::{
+        FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, UnexpectedEof, Unsupported,
+    };
+    matches!(
+        why.kind(),
+        NotFound
+            | IsADirectory
+            | NotADirectory
+            | InvalidData
+            | InvalidInput
+            | FileTooLarge
+            | UnexpectedEof
+            | Unsupported
+    )
 }

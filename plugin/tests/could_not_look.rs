@@ -164,6 +164,45 @@ fn a_page_for_people() {
     table(&Server::start(Manners::Garbage));
 }
 
+/// Nothing is followed, and where it would lead to is told.
+#[test]
+fn a_server_that_leads_elsewhere() {
+    table_of(
+        &Server::start(Manners::Redirecting),
+        &COMMANDS,
+        &["a redirect (302 Found) to https://sso.example.com/login"],
+    );
+}
+
+/// Whatever a command asks for one after the other: a dead server is waited for once.
+#[test]
+fn a_dead_server_is_waited_for_once() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Silent).kubeconfig(&dir.path().join("kubeconfig"), None);
+    std::thread::scope(|scope| {
+        for line in [
+            "autoscale --list",
+            "autoscale sprout --max 3",
+            "autoscale sprout --remove",
+            "down --yes",
+            "test --only register",
+            "test",
+        ] {
+            let dir = dir.path();
+            scope.spawn(move || {
+                let began = Instant::now();
+                let out = plugin_within(dir, line, "8s").output().unwrap();
+                let (took, said) = (began.elapsed(), String::from_utf8_lossy(&out.stderr).into_owned());
+                assert!(out.status.code() == Some(1) && said.contains("within 8 s"), "{line}: {said}");
+                assert!(
+                    took > Duration::from_secs(7) && took < Duration::from_secs(13),
+                    "{line} took {took:?}: {said}"
+                );
+            });
+        }
+    });
+}
+
 #[test]
 fn a_server_whose_answers_say_nothing() {
     table(&Server::start(Manners::Hollow));

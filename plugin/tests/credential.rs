@@ -375,6 +375,56 @@ fn what_the_kubeconfig_names_is_looked_at_before_it_is_used() {
     }
 }
 
+/// Each is told in a sentence that says what is to be put right.
+#[test]
+fn what_is_wrong_in_a_kubeconfig_is_said() {
+    let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: no-such-plugin, \
+                installHint: \"brew install it\\nor not\"}}";
+    let here = "https://127.0.0.1:1";
+    let cases = [
+        (
+            "https://127.0.0.1:70000",
+            "{token: t}",
+            "https://127.0.0.1, has the port 70000, and there is none above 65535",
+        ),
+        (here, exec, "No such file or directory (os error 2). Its installHint: brew install it"),
+        (
+            here,
+            "{auth-provider: {name: gcp, config: {}}}",
+            "user \"u\" has the auth-provider \"gcp\", which Kubernetes' programs have not taken since 1.26: have the kubeconfig",
+        ),
+        (here, "{auth-provider: {name: oidc, config: {}}}", "kubectl oidc-login"),
+        // What stands beside it counts.
+        (here, "{token: t, auth-provider: {name: gcp, config: {}}}", "refused"),
+        (
+            "https://127.0.0.1:1', certificate-authority-data: 'eHh4",
+            "{token: t}",
+            "certificate-authority-data of the kubeconfig's cluster \"c\" is no certificate in PEM (there is none in it): take",
+        ),
+        (
+            "https://127.0.0.1:1', certificate-authority-data: '!!",
+            "{token: t}",
+            "certificate-authority-data of the kubeconfig's cluster \"c\" is no certificate in PEM (",
+        ),
+    ];
+    for (server, user, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig_of(dir.path(), server, user);
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{server} {user}: {said}");
+        assert!(said.contains(expected), "{server} {user}: {said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig_of(dir.path(), here, "{token: t}");
+    let output = plugin(dir.path(), "2s").args(["--certificate-authority", "kubeconfig"]).output().unwrap();
+    let said = said(&output);
+    assert!(
+        output.status.code() == Some(2) && said.contains("is no certificate in PEM (there is none in it)"),
+        "{said}"
+    );
+}
+
 fn pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }

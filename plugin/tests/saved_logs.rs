@@ -169,7 +169,7 @@ fn what_comes_through_a_pipe_is_read_once() {
         let (code, out, err) = plugin(dir.path(), &["logs", "--from", "pipe", "-o", "raw"]);
         let _ = writer.join().unwrap();
         if is_zip {
-            assert!(code == Some(1) && err.contains("save it to a file"), "{form}: {code:?} {err}");
+            assert!(code == Some(2) && err.contains("save it to a file"), "{form}: {code:?} {err}");
         } else {
             assert_eq!((code, out.replace('\r', "")), (Some(0), expected.clone()), "{form}: {err}");
         }

@@ -67,7 +67,7 @@ fn the_checks_of_a_report_are_shown_with_their_exit_code() {
     let (code, said) = run(dir.path(), "check --from r.zip -o json");
     assert!(code == Some(5) && said.contains("\"healthy\": false"), "{said}");
     let (code, said) = run(dir.path(), "check --from r.zip --images");
-    assert!(code == Some(1) && said.contains("there is no check-images.json in it"), "{said}");
+    assert!(code == Some(2) && said.contains("there is no check-images.json in it"), "{said}");
     let claims = json!({"v": 1, "namespace": "ims", "at": "2026-11-23T10:00:00Z", "agrees": false, "complete": true,
         "images": [{"component": "bono", "image": "bono:1", "pod": "bono-0", "ready": true, "claims": [{"id": "programs",
             "about": "bono", "claim": "has exactly its programs", "source": "x", "known": "read", "verdict": "differs",
@@ -84,7 +84,7 @@ fn a_report_is_a_file_and_no_pipe_is_waited_for() {
     assert!(Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
     for line in ["status --from pipe", "check --from pipe", "check --images --from pipe"] {
         let (code, said) = run(dir.path(), line);
-        assert!(code == Some(1) && said.contains("pipe: cannot be read: it is no file"), "{line}: {code:?} {said}");
+        assert!(code == Some(2) && said.contains("pipe: cannot be read: it is no file"), "{line}: {code:?} {said}");
     }
 }
 
@@ -103,8 +103,8 @@ fn what_is_no_report_is_named_as_such_and_takes_no_room() {
         ("none.zip", "none.zip"),
     ] {
         let (code, told) = run(dir.path(), &format!("status --from {file}"));
-        // What is not there was never meant.
-        let right = if file == "none.zip" { 2 } else { 1 };
+        // What is no report was never meant; of one that lacks something the command line is right.
+        let right = if file == "empty.zip" { 1 } else { 2 };
         assert!(code == Some(right) && told.contains(said), "{file}: {code:?} {told}");
     }
 }
@@ -125,7 +125,7 @@ fn a_document_is_judged_by_its_lines() {
         (checks(1, of(json!([line("ok"), line("failed")]))), 5, "1 finding unwell"),
         (checks(1, of(json!([]))), 1, "nothing was looked at"),
         (checks(1, json!([])), 1, "nothing was looked at"),
-        (checks(2, of(json!([line("ok")]))), 1, "its format's version is 2, and 1 is read"),
+        (checks(2, of(json!([line("ok")]))), 2, "its format's version is 2, and 1 is read"),
     ] {
         zip(&dir.path().join("r.zip"), &[("check.json", document.to_string().as_bytes())]);
         let (code, told) = run(dir.path(), "check --from r.zip");
@@ -215,7 +215,7 @@ fn a_report_that_cannot_say_which_logs_are_whole_is_not_read_in_silence() {
     zip(&dir.path().join("r.zip"), &[("pods.json", b"{}")]);
     let (code, told) = run(dir.path(), "status --from r.zip");
     assert!(
-        code == Some(1) && told.contains("there is no status.json in it, nor a report.json: it is no report"),
+        code == Some(2) && told.contains("there is no status.json in it, nor a report.json: it is no report"),
         "{told}"
     );
 }

@@ -99,6 +99,22 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// What came to nothing: when a word of it is due, and when its last try ended.
 type Tries = HashMap<String, (Instant, Instant)>;
 
+/// Whether the API server is there at all. One that has answered nothing yet, and was silent for all of a request's time, is asked
+/// nothing more for a moment: what asks one thing after the other waits for it once.
+#[derive(Clone, Copy, Debug, Default)]
+enum Heard {
+    /// Nothing was asked, or is still awaited.
+    #[default]
+    Nothing,
+    /// Nothing came in all of the time that a request has, and when that was.
+    Silence(Instant),
+    /// It has answered.
+    Answer,
+}
+
+/// So long what never answered is not asked again. It is shorter than any pause of who tries for longer.
+const MUTE: Duration = Duration::from_secs(1);
+
 /// How long one request may take where nothing else is said.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -118,6 +134,7 @@ pub struct RequestPolicy {
     until: Option<Instant>,
     tell: Arc<dyn Fn(&str) + Send + Sync>,
     tries: Arc<Mutex<Tries>>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 impl std::fmt::Debug for RequestPolicy {
@@ -136,7 +153,7 @@ impl RequestPolicy {
     /// Each request within a time: to the end of its answer or, of what lasts (a watch, a log that is followed, a connection
     /// into a pod), to the beginning. Of a log that is read to its end each piece has that time.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, until: None, tell: Arc::new(|_| ()), tries: Arc::default() }
+        Self { timeout, until: None, tell: Arc::new(|_| ()), tries: Arc::default(), heard: Arc::default() }
     }
 
     /// The same, and what is waited for longer than 5 s, in one try or in several, is told, and again every 10 s: a request
@@ -196,6 +213,27 @@ impl RequestPolicy {
         done
     }
 
+    /// Why nothing need be asked now, where it is so.
+    fn mute(&self) -> Option<Late> {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(heard, Heard::Silence(since) if since.elapsed() < MUTE).then(|| Late::of_request(self.timeout))
+    }
+
+    /// Takes in what a request came to.
+    fn hear<T>(&self, done: &Result<T, BoxError>) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match (*heard, done) {
+            (_, Ok(_)) => *heard = Heard::Answer,
+            (Heard::Nothing | Heard::Silence(_), Err(error)) => {
+                let late = error.downcast_ref::<Late>();
+                if late.is_some_and(|late| late.limit == TimeLimit::Request && late.last.is_none()) {
+                    *heard = Heard::Silence(Instant::now());
+                }
+            }
+            (Heard::Answer, Err(_)) => {}
+        }
+    }
+
     fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
         self.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,11 +266,16 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let (client, policy) = (client.clone(), policy.clone());
         async move {
+            if let Some(late) = policy.mute() {
+                return Err(BoxError::from(late));
+            }
             let what = format!("the API server: {} {}", request.method(), request.uri().path());
             let answering = answered(client, request, policy.limit());
             let is_good =
                 |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
-            policy.tried(&what, answering, is_good).await
+            let done = policy.tried(&what, answering, is_good).await;
+            policy.hear(&done);
+            done
         }
     });
     Client::new(service, namespace)
@@ -251,6 +294,9 @@ async fn answered(
     let late = |_| Late { within: time, last: StatusCode::from_u16(last.load(Ordering::Relaxed)).ok(), limit };
     let response = timeout_at(until, asked(client, request, &last)).await.map_err(late)??;
     let (head, body) = response.into_parts();
+    if head.status.is_redirection() {
+        return Err(NoObject::redirect(format!("{method} {path}"), &head).into());
+    }
     let body = if is_watch {
         Events::new(body).boxed_unsync()
     } else if is_stream {
@@ -262,7 +308,7 @@ async fn answered(
         let too_long = |error: BoxError| match error.downcast::<LengthLimitError>() {
             Ok(_) => {
                 let seen = format!("longer than {} MiB", LONGEST >> 20);
-                NoObject { request: format!("{method} {path}"), seen }.into()
+                NoObject::new(format!("{method} {path}"), seen).into()
             }
             Err(error) => error,
         };
@@ -271,7 +317,7 @@ async fn answered(
             && is_api
             && let Some(seen) = not_asked_for(&method, &path, &body)
         {
-            return Err(NoObject { request: format!("{method} {path}"), seen }.into());
+            return Err(NoObject::new(format!("{method} {path}"), seen).into());
         }
         Body::from(body).map_err(Into::into).boxed_unsync()
     };

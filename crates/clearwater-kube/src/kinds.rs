@@ -66,12 +66,14 @@ kinds! {
     ENDPOINT_SLICE = "discovery.k8s.io/v1" "EndpointSlice" "endpointslices";
     EVENT = "v1" "Event" "events";
     HORIZONTAL_POD_AUTOSCALER = "autoscaling/v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers";
+    INGRESS_CLASS = "networking.k8s.io/v1" "IngressClass" "ingressclasses";
     INGRESS = "networking.k8s.io/v1" "Ingress" "ingresses";
     JOB = "batch/v1" "Job" "jobs";
     NAMESPACE = "v1" "Namespace" "namespaces";
     LIMIT_RANGE = "v1" "LimitRange" "limitranges";
     NETWORK_POLICY = "networking.k8s.io/v1" "NetworkPolicy" "networkpolicies";
     NODE = "v1" "Node" "nodes";
+    PERSISTENT_VOLUME = "v1" "PersistentVolume" "persistentvolumes";
     PERSISTENT_VOLUME_CLAIM = "v1" "PersistentVolumeClaim" "persistentvolumeclaims";
     POD = "v1" "Pod" "pods";
     POD_DISRUPTION_BUDGET = "policy/v1" "PodDisruptionBudget" "poddisruptionbudgets";

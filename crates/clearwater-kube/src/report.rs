@@ -182,7 +182,7 @@ impl Gathered {
 
     fn without(&mut self, what: &str, unasked: &Unasked) {
         match unasked {
-            Unasked::LeftOut(why) => self.lack(what, why),
+            Unasked::LeftOut(why) | Unasked::Forbidden(why) => self.lack(what, why),
             Unasked::Failed(why) => self.miss(what, why),
         }
     }

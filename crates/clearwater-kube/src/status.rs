@@ -380,7 +380,9 @@ fn notes(
         .collect();
     notes.extend(snapshot.unheard.iter().map(|(kind, why)| format!("what is seen in {}: {why}", kind.resource())));
     notes.extend(zone.map(|why| match why {
-        Unasked::LeftOut(why) => format!("skipped: names as the containers look them up ({why})"),
+        Unasked::LeftOut(why) | Unasked::Forbidden(why) => {
+            format!("skipped: names as the containers look them up ({why})")
+        }
         Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
     }));
     notes.extend(etcd_note(snapshot));

@@ -140,6 +140,8 @@ pub enum NamesDeed {
         namespace: Option<String>,
         /// The backend.
         backend: Option<DnsBackend>,
+        /// With what SIP clients look for.
+        clients: bool,
     },
     /// Take the names of the deployment in this namespace out of the cluster's DNS.
     Remove(String),
@@ -263,7 +265,7 @@ impl fmt::Display for Permission {
 impl fmt::Display for NamesDeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put { namespace, backend } => {
+            Self::Put { namespace, backend, clients } => {
                 f.write_str("put the names of the deployment")?;
                 if let Some(namespace) = namespace {
                     write!(f, " in namespace {namespace}")?;
@@ -272,7 +274,7 @@ impl fmt::Display for NamesDeed {
                 if let Some(backend) = backend {
                     write!(f, " by the backend {}", backend.name())?;
                 }
-                Ok(())
+                f.write_str(if *clients { ", with what SIP clients look for" } else { "" })
             }
             Self::Remove(namespace) => {
                 write!(f, "take the names of the deployment in namespace {namespace} out of the cluster's DNS")

@@ -233,6 +233,16 @@ fn no_pod_of_a_deployment_is_named_before_it_is_known() {
     ] {
         assert!(shown.contains(line), "{line}\n{shown}");
     }
+    // Nor one that is to come.
+    for (to, line) in [
+        (3, "1. start one more pod of chronos, which joins (about 1 s)"),
+        (4, "1. start 2 more pods of chronos, which join together (about 1 s)"),
+    ] {
+        situation.to = to;
+        let shown = situation.plan().unwrap().to_string();
+        assert!(shown.contains(line) && !shown.contains("chronos-2"), "{shown}");
+    }
+    situation.to = 1;
     // It is told to stop: its name and its time are known.
     situation.from = 1;
     situation.pods[1].terminating = true;

@@ -35,21 +35,8 @@ pub(crate) struct PlaceArgs {
 }
 
 /// A value, which problems name with the flag that gave it.
-fn set(text: &str) -> Result<Set, InvalidSet> {
+pub(crate) fn set(text: &str) -> Result<Set, InvalidSet> {
     text.parse::<Set>().map(|set| set.given_by("--set"))
-}
-
-/// The text of a deployment file. One that holds no text is wrong, as one whose text is; one that may not be read could not be
-/// looked at.
-fn text(path: &Path) -> Result<String, CliError> {
-    bounded::text(path, LARGEST).map_err(|error| match &error {
-        CliError::Read { source, .. }
-            if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge) =>
-        {
-            CliError::Usage(error.to_string())
-        }
-        _ => error,
-    })
 }
 
 impl PlaceArgs {
@@ -87,6 +74,11 @@ impl FileArgs {
         self.filename.is_some() || Path::new(USUAL).exists()
     }
 
+    /// Whether anything says which deployment it is.
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_there() || !self.set.is_empty()
+    }
+
     /// The flags that name the same deployment again, each after a blank. The usual file is named too: what is advised may be
     /// typed elsewhere.
     pub(crate) fn typed(&self) -> String {
@@ -101,7 +93,7 @@ impl FileArgs {
 
     /// Has each `up` that is advised name this deployment, where something says which it is.
     pub(crate) fn is_advised(&self) {
-        if self.is_there() || !self.set.is_empty() {
+        if self.is_told() {
             advice::made_of(self.typed());
         }
     }
@@ -112,9 +104,9 @@ impl FileArgs {
             Some(path) => {
                 let name =
                     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-                (text(path)?, name)
+                (bounded::text(path, LARGEST)?, name)
             }
-            None => match text(Path::new(USUAL)) {
+            None => match bounded::text(Path::new(USUAL), LARGEST) {
                 Ok(text) => (text, USUAL.to_owned()),
                 Err(CliError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     ("apiVersion: clearwater/v1\n".to_owned(), "the default deployment".to_owned())
@@ -149,7 +141,7 @@ impl FileArgs {
         context: &mut Context,
         says: bool,
     ) -> Result<(Option<Deployment>, String), CliError> {
-        if !self.is_there() {
+        if !self.is_told() {
             return Ok((None, self.namespace(context, says)?));
         }
         let deployment = self.deployment(context, says)?;

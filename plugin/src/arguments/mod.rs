@@ -4,6 +4,6 @@ mod file;
 mod named_file;
 mod one_of;
 
-pub(crate) use file::{FileArgs, PlaceArgs, USUAL};
+pub(crate) use file::{FileArgs, PlaceArgs, USUAL, set};
 pub(crate) use named_file::NamedFile;
 pub(crate) use one_of::one_of;

@@ -37,9 +37,9 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str, version: u32) -
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| wrong(format!("{none} ({error})")))?;
     let is_report = archive.index_for_name(CONTENTS).is_some();
     let entry = archive.by_name(name).map_err(|error| match error {
-        ZipError::FileNotFound if is_report => {
-            wrong(format!("there is no {name} in it: {CONTENTS} says what the report lacks, and why"))
-        }
+        ZipError::FileNotFound if is_report => failed(io::Error::other(format!(
+            "there is no {name} in it: {CONTENTS} says what the report lacks, and why"
+        ))),
         ZipError::FileNotFound => wrong(format!("there is no {name} in it, nor a {CONTENTS}: {none}")),
         other => wrong(format!("{name}: {other}")),
     })?;

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::component::Component;
+use clearwater::config::Set;
 use clearwater::event::{Change, Event, EventKind};
 use clearwater::scale::Target;
 use clearwater_kube::scale::{ScaleOptions, scale};
 
-use crate::arguments::FileArgs;
+use crate::arguments::{FileArgs, set};
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
 use crate::duration::limit;
@@ -34,6 +35,9 @@ pub(crate) struct Scale {
     /// bonos are reached. Default: clearwater.yaml where that exists, else what stands tells
     #[arg(short = 'f', long = "filename", visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
+    /// Put a value over the deployment file's, as in --set bono.exposure=nodePort. May be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = set)]
+    set: Vec<Set>,
     /// Show the steps with the times they usually take, and stop
     #[arg(long)]
     dry_run: bool,
@@ -54,8 +58,8 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let mut targets = targets(&self.targets)?;
-        let file = FileArgs::named(self.filename.clone());
-        if targets.is_empty() && !file.is_there() {
+        let file = self.set.iter().cloned().fold(FileArgs::named(self.filename.clone()), FileArgs::over);
+        if targets.is_empty() && !file.is_told() {
             return Err(CliError::Usage(
                 "say what to scale, as in: kubectl clearwater scale sprout 3; or carry out a file's replicas with --file \
                  clearwater.yaml"

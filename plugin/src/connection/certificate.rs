@@ -18,6 +18,8 @@ pub(super) struct Places {
     pub(super) authority: String,
     /// The client's certificate.
     pub(super) certificate: String,
+    /// Whether there is one.
+    pub(super) shows_one: bool,
     /// Its key.
     pub(super) key: String,
     /// The authorities' certificates in DER, as far as the kubeconfig names them.
@@ -123,6 +125,14 @@ pub(super) fn at_server(error: &(dyn Error + 'static), places: &Places) -> Optio
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
             format!("the server finds {certificate} expired: {RENEWED}")
         }
+        // Go's servers say the one where TLS 1.3 is spoken, and the other before (crypto/tls `handshake_server.go`).
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate)
+            if !places.shows_one =>
+        {
+            "the server wants a client certificate, and none is shown: put client-certificate and client-key into the \
+             kubeconfig's user, or say --client-certificate and --client-key"
+                .to_owned()
+        }
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
@@ -214,6 +224,7 @@ mod tests {
             authority: "certificate-authority /ca.crt of the kubeconfig's cluster \"c\"".to_owned(),
             certificate: "client-certificate-data of the kubeconfig's user \"u\"".to_owned(),
             key: "client-key /u.key of the kubeconfig's user \"u\"".to_owned(),
+            shows_one: true,
             ..Places::default()
         }
     }
@@ -242,6 +253,11 @@ mod tests {
         ] {
             let said = at(error.clone()).unwrap_or_default();
             assert!(said.contains(words), "{error}: {said}");
+        }
+        for alert in [AlertDescription::CertificateRequired, AlertDescription::BadCertificate] {
+            let nobody = Places { shows_one: false, ..places() };
+            let said = at_server(&io::Error::other(rustls::Error::AlertReceived(alert)), &nobody).unwrap();
+            assert!(said.starts_with("the server wants a client certificate, and none is shown"), "{said}");
         }
         assert_eq!(at(rustls::Error::AlertReceived(AlertDescription::InternalError)), None);
         assert_eq!(at_server(&io::Error::from(io::ErrorKind::ConnectionRefused), &places()), None);

@@ -12,12 +12,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::certificate::Places;
 use super::credential_file::is_file;
-use super::kubeconfig::{ClusterAccess, OfKubeconfig, way};
+use super::kubeconfig::{ClusterAccess, OfKubeconfig, certificates, way};
 use super::plugin::{Credential, NoCredential, Plugin, renewing};
 use super::proxy::Proxy;
 use super::server::{Server, made};
 use super::token_file::TokenFile;
-use super::{Connection, causes, proxy};
+use super::{Connection, causes, proxy, server};
 use crate::duration::LONGEST;
 use crate::error::CliError;
 
@@ -82,9 +82,20 @@ impl Connection {
         let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, name));
         self.authenticate(&mut config);
+        of_provider(&mut config.auth_info, user.as_deref())?;
         // A server without a scheme is taken for one of TLS, where kube would take it for no URL at all.
         if config.cluster_url.scheme().is_none() {
             config.cluster_url = uri(&config.cluster_url.to_string())?;
+        }
+        if let Some(port) = proxy::no_port(&config.cluster_url) {
+            let (whose, wrong): (_, fn(String) -> CliError) = match &self.server {
+                Some(_) => ("--server", CliError::Usage),
+                None => ("the server of the kubeconfig's cluster", CliError::Connection),
+            };
+            let url = server::address(&config.cluster_url);
+            return Err(wrong(format!(
+                "{whose}, {url}, has the port {port}, and there is none above 65535; correct it"
+            )));
         }
         let proxy = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
             .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
@@ -133,6 +144,9 @@ impl Connection {
                 auth.client_certificate.as_ref(),
                 auth.client_certificate_data.is_some(),
             ),
+            shows_one: auth.client_certificate.is_some()
+                || auth.client_certificate_data.is_some()
+                || auth.exec.is_some(),
             key: own("client-key", self.client_key.as_ref(), auth.client_key.as_ref(), auth.client_key_data.is_some()),
             authorities: config.root_cert.clone().unwrap_or_default(),
             file: flag.cloned(),
@@ -185,8 +199,16 @@ impl Connection {
         ];
         for (key, is_flag, path) in files {
             let Some(path) = path else { continue };
+            let is_authority = is_flag && key == "certificate-authority";
             let key = || if is_flag { format!("--{key}") } else { format!("{key} of the kubeconfig") };
-            is_file(key, path, self.deadline())?;
+            // What a flag names is the command line's, as every file that it names.
+            let wrong = if is_flag { CliError::Usage } else { CliError::Connection };
+            is_file(key, path, self.deadline()).map_err(wrong)?;
+            if is_authority {
+                let read = std::fs::read(path).map_err(|e| e.to_string()).and_then(|pem| certificates(&pem));
+                let no = |why| format!("{}: {} is no certificate in PEM ({why}); name another", key(), path.display());
+                read.map_err(|why| wrong(no(why)))?;
+            }
         }
         Ok(())
     }
@@ -241,13 +263,39 @@ fn own_cluster(found: Result<Config, String>, list: Option<&str>) -> Result<Conf
     Err(CliError::Connection(text))
 }
 
+/// Of a user that one of the older providers of credentials stands for: what stands beside it counts before it, as for kubectl.
+fn of_provider(auth: &mut AuthInfo, user: Option<&str>) -> Result<(), CliError> {
+    let Some(provider) = auth.auth_provider.take() else { return Ok(()) };
+    let has_password = auth.username.is_some() && auth.password.is_some();
+    if auth.token.is_some() || auth.token_file.is_some() || has_password {
+        return Ok(());
+    }
+    let instead = match provider.name.as_str() {
+        "gcp" => "gke-gcloud-auth-plugin, which gcloud container clusters get-credentials writes into it",
+        "azure" => "kubelogin, which kubelogin convert-kubeconfig writes into it",
+        "oidc" => "kubectl oidc-login, which kubectl oidc-login setup writes into it",
+        _ => "one of the cloud's own",
+    };
+    let gone = if provider.name == "oidc" {
+        "which this program does not speak"
+    } else {
+        "which Kubernetes' programs have not taken since 1.26"
+    };
+    Err(CliError::Connection(format!(
+        "the kubeconfig's user {:?} has the auth-provider {:?}, {gone}: have the kubeconfig made anew with a credential plugin (exec), \
+         as {instead}",
+        user.unwrap_or_default(),
+        provider.name
+    )))
+}
+
 /// Takes over what kube would do with a file that holds a token: it leaves line ends in it.
 fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
     if auth.token.is_some() || auth.username.is_some() && auth.password.is_some() {
         return Ok(None);
     }
     let Some(path) = auth.token_file.take() else { return Ok(None) };
-    (auth.exec, auth.auth_provider) = (None, None);
+    auth.exec = None;
     let file = TokenFile::open(path.into()).map_err(|why| {
         CliError::Connection(format!("tokenFile of the kubeconfig: {why}; check the kubeconfig's user"))
     })?;
@@ -360,7 +408,7 @@ mod tests {
             (
                 "http",
                 Some("HTTP/1.1 407 Who is there\r\n\r\n"),
-                "wants to know who asks for the way to 192.0.2.1:6443 (407)",
+                "does not take the name and password in proxy-url of the kubeconfig's cluster for the way to 192.0.2.1:6443 (407)",
             ),
             ("http", Some("HTTP/1.1 403 Forbidden\r\n\r\n"), "refuses the way to 192.0.2.1:6443"),
             ("http", Some("HTTP/1.1 502 Bad Gateway\r\n\r\n"), "refuses the way to 192.0.2.1:6443"),
@@ -381,6 +429,21 @@ mod tests {
             assert!(said.contains("take proxy-url out of the kubeconfig's cluster"), "{said}");
             assert!(!said.contains("from the API server") && !said.contains("s3cret"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_proxy_that_was_told_nobody_wants_to_know_who_asks() {
+        let proxy = proxy_that(Some("HTTP/1.1 407 Who is there\r\n\r\n"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        let own = format!("server: 'https://192.0.2.1:6443', proxy-url: 'http://{proxy}'");
+        std::fs::write(&path, SAMPLE.replace("server: 'https://192.0.2.1:6443'", &own)).unwrap();
+        let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
+        let asked = runtime::block_on(async { Ok(connection.client().await?.apiserver_version().await.unwrap_err()) });
+        let said = causes(&asked.unwrap());
+        let words =
+            format!("wants to know who asks for the way to 192.0.2.1:6443 (407): write http://NAME:PASSWORD@{proxy}");
+        assert!(said.contains(&words), "{said}");
     }
 
     #[test]
@@ -452,9 +515,10 @@ mod tests {
     fn flags_win_over_the_context() {
         let dir = tempfile::tempdir().unwrap();
         let [ca, crt, key] = ["ca.crt", "c.crt", "c.key"].map(|name| dir.path().join(name).display().to_string());
-        for file in [&ca, &crt, &key] {
+        for file in [&crt, &key] {
             std::fs::write(file, "").unwrap();
         }
+        std::fs::write(&ca, include_str!("../../tests/certificates/authority.pem")).unwrap();
         let config = connect(&format!(
             "-s 192.0.2.3 --token t --as jane --as-group a --as-group b --as-uid 7 --tls-server-name x \
              --insecure-skip-tls-verify --disable-compression --request-timeout 1m --certificate-authority {ca} \
@@ -489,5 +553,8 @@ mod tests {
         }
         assert!(connect("--token a\u{1}b").unwrap_err().starts_with("the bearer token has characters"));
         assert!(connect("--server ://").unwrap_err().starts_with("--server \"://\" is not a URL"));
+        let said = connect("--server https://[::1]:65536/x").unwrap_err();
+        assert_eq!(said, "--server, https://[::1], has the port 65536, and there is none above 65535; correct it");
+        assert!(connect("--server https://[::1]:65535").is_ok() && connect("--server ann@[::1]").is_ok());
     }
 }

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use crate::bounded::{LARGEST, is_device};
-use crate::error::CliError;
 
 /// What reading comes to; `None` where it does not end in time. Nobody waits any more for what is still read then.
 pub(super) fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -18,18 +17,14 @@ pub(super) fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> 
 }
 
 /// A file that a credential is read from, under this key. One that is another kind of file, or does not end, would be read
-/// for ever.
-pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(), CliError> {
+/// for ever. The error is the text of what is wrong with it.
+pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(), String> {
     let no = |why: &str| {
         let (key, path) = (key(), path.display());
-        CliError::Connection(format!("{key}: {path} is no file that a credential could be in: it {why}; name another"))
+        format!("{key}: {path} is no file that a credential could be in: it {why}; name another")
     };
     let found = std::fs::metadata(path).map_err(|e| {
-        CliError::Connection(format!(
-            "{}: {} cannot be read: {e}; correct the path, or put the file there",
-            key(),
-            path.display()
-        ))
+        format!("{}: {} cannot be read: {e}; correct the path, or put the file there", key(), path.display())
     })?;
     if found.is_dir() {
         return Err(no("is a directory"));

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::credential_file::{is_file, within};
 use super::{Connection, causes};
+use crate::awaited::{Written, awaited};
 use crate::bounded::{self, LARGEST};
 use crate::error::CliError;
 
@@ -19,6 +20,8 @@ impl Connection {
     /// The kubeconfig that the flags and the environment name, or `None` where there is none.
     pub(crate) fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
         let (named, limit) = (self.kubeconfig.clone(), self.deadline());
+        let tell = self.teller();
+        let _awaited = awaited(Written::default(), move || tell("the kubeconfig to be read"));
         let read = within(limit, move || match named {
             Some(path) => kubeconfig_at(&path).map(Some),
             None => usual_kubeconfig(),
@@ -69,7 +72,8 @@ impl Connection {
         let authority = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
             (Some(_), _) => Some(key("certificate-authority-data")),
             (None, Some(path)) => {
-                is_file(|| key("certificate-authority"), Path::new(path), self.deadline())?;
+                is_file(|| key("certificate-authority"), Path::new(path), self.deadline())
+                    .map_err(CliError::Connection)?;
                 Some(key(&format!("certificate-authority {path}")))
             }
             (None, None) => None,
@@ -89,17 +93,17 @@ impl Connection {
         };
         let server = cluster.server.as_ref().ok_or_else(|| no_cluster(format!("cluster {name:?} has no server")))?;
         let server = server.parse().map_err(|e| no_cluster(format!("cluster {name:?}: server {server:?}: {e}")))?;
-        let told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_cluster(causes(&e)))?;
+        let no_certificate = |why: String| {
+            let place = authority.as_deref().unwrap_or_default();
+            CliError::Connection(format!(
+                "{place} is no certificate in PEM ({why}): take the kubeconfig of this cluster anew, or name its authority's \
+                 certificate with --certificate-authority"
+            ))
+        };
+        let told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_certificate(causes(&e)))?;
         let mut config = Config::new(server);
         if let Some(pem) = &told.certificate_authority_data {
-            let certificates: Result<Vec<_>, _> =
-                CertificateDer::pem_slice_iter(pem).map(|c| c.map(|c| c.to_vec())).collect();
-            config.root_cert = Some(certificates.map_err(|e| {
-                no_cluster(format!(
-                    "certificate-authority of cluster {name:?} is no certificate in PEM: {}",
-                    causes(&e)
-                ))
-            })?);
+            config.root_cert = Some(certificates(pem).map_err(&no_certificate)?);
         }
         config.default_namespace = context.namespace.unwrap_or_else(|| "default".to_owned());
         config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
@@ -114,6 +118,19 @@ impl Connection {
             exec.cluster = Some(told);
         }
         Ok(OfKubeconfig { config, proxy: cluster.proxy_url, authority, user: user_name })
+    }
+}
+
+/// The certificates in a text, in DER. One without any would have every server taken for a stranger.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).map(|c| c.map(|c| c.to_vec())).collect();
+    let all = all.map_err(|e| causes(&e))?;
+    // What stands between the lines of one may be anything.
+    let is_one = |der: &Vec<u8>| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
+    match all.iter().find(|der| !is_one(der)) {
+        _ if all.is_empty() => Err("there is none in it".to_owned()),
+        Some(_) => Err("what stands in it as one cannot be read".to_owned()),
+        None => Ok(all),
     }
 }
 

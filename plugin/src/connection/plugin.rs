@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clearwater::text::{in_one_line, printable};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +23,7 @@ use tokio::sync::Mutex;
 use tower::BoxError;
 
 use crate::awaited::{Written, awaited};
-use crate::credential::{KEPT, SEEN, WORD, why};
+use crate::credential::{KEPT, NOT_STARTED, SEEN, WORD, why};
 
 /// A credential is renewed so long before it runs out: the request that carries it takes its time.
 const EARLY: SignedDuration = SignedDuration::from_secs(10);
@@ -91,7 +92,7 @@ impl Plugin {
         let exec = auth.exec.take()?;
         // What the kubeconfig itself holds, or a file, comes first.
         let has_password = auth.username.is_some() && auth.password.is_some();
-        let has_token = auth.token.is_some() || auth.token_file.is_some() || auth.auth_provider.is_some();
+        let has_token = auth.token.is_some() || auth.token_file.is_some();
         (!has_password && !has_token).then(|| Self { exec, tell: Arc::new(tell) })
     }
 
@@ -156,7 +157,14 @@ impl Plugin {
         let _waited_for = child.stdin.take();
         let out = child.wait_with_output().await.map_err(|e| self.failed("cannot be read", &e))?;
         if !out.status.success() {
-            return Err(NoCredential(why(&out.stdout)));
+            let why = why(&out.stdout);
+            // Who made the kubeconfig says there how the plugin is come by.
+            let hint = self.exec.install_hint.as_deref().map(in_one_line);
+            let hint = hint.filter(|hint| why.contains(NOT_STARTED) && !hint.is_empty());
+            return Err(NoCredential(match hint {
+                Some(hint) => format!("{why}. Its installHint: {}", printable(&hint)),
+                None => why,
+            }));
         }
         let given = clearwater::yaml::read_one::<ExecCredential>(&String::from_utf8_lossy(&out.stdout));
         let given = given.map_err(|e| self.failed("wrote no ExecCredential", &e))?;

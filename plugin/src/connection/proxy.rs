@@ -30,6 +30,10 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
+    fn names_who_asks(&self) -> bool {
+        self.url.authority().is_some_and(|authority| authority.as_str().contains('@'))
+    }
+
     /// What is wrong between this proxy and us, or between it and the server; `None` where it led to the server and what is wrong
     /// is there. hyper-util's own types of these errors cannot be named, and are told by how they begin.
     pub(super) fn fault(&self, server: &Uri, error: &(dyn Error + 'static)) -> Option<String> {
@@ -55,6 +59,11 @@ impl Proxy {
                     self.set_by
                 )
             }
+            "proxy authorization required" if self.names_who_asks() => format!(
+                "{self} does not take the name and password in {} for the way to {way} (407): correct them there (letters other \
+                 than A to Z, 0 to 9 and -._~ are written as %xx), {or}",
+                self.set_by
+            ),
             "proxy authorization required" => format!(
                 "{self} wants to know who asks for the way to {way} (407): write http://NAME:PASSWORD@{} into {}, {or}",
                 host_and_port(&self.url),
@@ -78,6 +87,14 @@ fn host_and_port(of: &Uri) -> String {
         (None, _) => 443,
     };
     format!("{}:{port}", of.host().unwrap_or_default())
+}
+
+/// The port of an address, where it is none that there is: the client would take the usual one.
+pub(super) fn no_port(of: &Uri) -> Option<&str> {
+    let authority = of.authority()?.as_str();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let (_, port) = place.rsplit_once(']').unwrap_or(("", place)).1.rsplit_once(':')?;
+    (!port.is_empty() && port.parse::<u16>().is_err()).then_some(port)
 }
 
 /// The proxy for a server; `own` is that of the kubeconfig's cluster.
@@ -108,7 +125,7 @@ pub(super) fn proxy(
 
 /// A proxy's address. What is none is an error and never passed over: the way without it may lead nowhere, or elsewhere.
 fn address(text: &str) -> Option<Uri> {
-    text.parse().ok().and_then(usable)
+    text.parse().ok().filter(|url| no_port(url).is_none()).and_then(usable)
 }
 
 /// Why something is no proxy's address, without what may be a password in it.

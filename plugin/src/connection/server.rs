@@ -78,7 +78,7 @@ impl Unanswered {
 }
 
 /// The address of a server, without who asks.
-fn address(server: &http::Uri) -> String {
+pub(super) fn address(server: &http::Uri) -> String {
     let port = server.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}://{}{port}", server.scheme_str().unwrap_or("https"), server.host().unwrap_or_default())
 }

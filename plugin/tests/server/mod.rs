@@ -27,6 +27,8 @@ pub(crate) enum Manners {
     Nothing,
     /// A page for people, as a proxy's.
     Garbage,
+    /// It is somewhere else, as what makes people sign in first says.
+    Redirecting,
     /// It has lost its store.
     Broken,
     /// An answer without end, as fast as it is taken.
@@ -213,6 +215,7 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
             Manners::Refusing => failed(403, "Forbidden"),
             Manners::Unauthorized => failed(401, "Unauthorized"),
             Manners::Nothing => failed(404, "NotFound"),
+            Manners::Redirecting => (302, Value::String("<html>moved</html>".to_owned())),
             Manners::Garbage => (200, Value::String("<html>sign in first</html>".to_owned())),
             Manners::Forbidding(resource) if asked(target).is_some_and(|a| a.resource == resource) => {
                 let asked = asked(target).unwrap();
@@ -253,7 +256,8 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
         let text = answer.to_string();
         write!(
             out,
-            "HTTP/1.1 {code} x\r\nContent-Type: application/json\r\nRetry-After: 30\r\nContent-Length: {}\r\n\r\n{text}",
+            "HTTP/1.1 {code} x\r\nContent-Type: application/json\r\nRetry-After: 30\r\n{}Content-Length: {}\r\n\r\n{text}",
+            if code == 302 { "Location: https://sso.example.com/login?state=s3cret\r\n" } else { "" },
             text.len()
         )?;
     }
@@ -348,7 +352,7 @@ fn asked(target: &str) -> Option<Asked<'_>> {
 
 /// The kind of a resource whose list may be empty here.
 fn kind(asked: &Asked<'_>) -> &'static str {
-    const KINDS: [&str; 26] = [
+    const KINDS: [&str; 28] = [
         "ConfigMap",
         "CronJob",
         "DaemonSet",
@@ -357,11 +361,13 @@ fn kind(asked: &Asked<'_>) -> &'static str {
         "Event",
         "HorizontalPodAutoscaler",
         "Ingress",
+        "IngressClass",
         "Job",
         "LimitRange",
         "Namespace",
         "NetworkPolicy",
         "Node",
+        "PersistentVolume",
         "PersistentVolumeClaim",
         "Pod",
         "PodDisruptionBudget",

@@ -230,7 +230,7 @@ impl Remedied for ApplyError {
             Self::Unauthorized { .. } => return None,
             Self::Refused { .. } => "change what the message names in the deployment file".into(),
             Self::Names { forbidden: true, .. } => Remedy::any([
-                Remedy::from(NamesDeed::Put { namespace: None, backend: None })
+                Remedy::from(NamesDeed::Put { namespace: None, backend: None, clients: false })
                     .after("ask whoever keeps the cluster's DNS for this: "),
                 "write `dns: {backend: pods}`".into(),
             ]),

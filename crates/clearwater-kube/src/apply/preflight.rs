@@ -3,7 +3,9 @@
 pub(crate) mod admission;
 mod balancer;
 mod families;
+mod host_ports;
 mod images;
+mod ingress_class;
 mod kept;
 mod members;
 pub(crate) mod nodes;
@@ -13,6 +15,7 @@ mod rights;
 pub(crate) mod room;
 mod secrets;
 mod standing;
+mod volumes;
 
 use std::collections::BTreeSet;
 
@@ -54,12 +57,14 @@ pub(crate) async fn check(
     if standing.terminating {
         return Ok((vec![leaving(cluster)], BTreeSet::new()));
     }
-    let (version, rights, secrets, pods, quotas, foreign, (nodes, lacking), domain, etcd, kept) = futures::join!(
+    let (version, rights, secrets, pods, quotas, volumes, ingress, foreign, (nodes, lacking), domain, etcd, kept) = futures::join!(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
         secrets::check(cluster, deployment.release(), work),
         admission::check(cluster, standing.namespace, work),
         quota::check(cluster, standing, work),
+        volumes::check(cluster, standing, work),
+        ingress_class::check(cluster, work),
         foreign(cluster, scope, standing),
         on_nodes(cluster, deployment, standing, work),
         domain(cluster, deployment.cluster_domain()),
@@ -78,6 +83,8 @@ pub(crate) async fn check(
     lines.extend(secrets);
     lines.extend(pods?);
     lines.extend(quotas);
+    lines.extend(volumes);
+    lines.extend(ingress);
     lines.extend(nodes);
     lines.push(domain);
     if scope.parts.iter().any(|p| p.subject.entry.component == Component::Chronos) {
@@ -167,14 +174,14 @@ async fn on_nodes(
 /// server then. An error is one that says nothing of them.
 pub(crate) async fn objects(cluster: &Cluster, work: &ApplyPlan, force: bool) -> Result<Vec<CheckLine>, ApplyError> {
     let items: Vec<Item> = work.all().map(|planned| planned.item.clone()).collect();
-    let mut lines = Vec::new();
+    let mut refused = Vec::new();
     for error in super::plan(cluster, &items, true, force).await.into_iter().filter_map(Result::err) {
         if error.is_unseen() {
             return Err(error);
         }
-        lines.push(checks::refused(&error));
+        refused.push(error);
     }
-    Ok(lines)
+    Ok(checks::refused(&refused))
 }
 
 fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {

@@ -71,7 +71,8 @@ pub(crate) struct LiveState {
     pub(crate) services: BTreeMap<String, Service>,
     /// Whether the keys' Secret stands; `None` where it may not be read.
     pub(crate) keys: Option<bool>,
-    pub(crate) default_storage_class: Option<bool>,
+    /// The classes of storage that there are; `None` where they may not be seen.
+    pub(crate) classes: Option<BTreeSet<String>>,
     /// The class that claims get which name none.
     pub(crate) default_class: Option<String>,
     /// Components that an earlier run holds, and until when, in seconds since 1970.
@@ -140,7 +141,7 @@ impl LiveState {
         let hold = visible(hold).map_err(fail("reading what is held"))?.flatten();
         // Whether there is a default one is then left to whoever makes the volume.
         let classes = visible(classes).map_err(fail("listing storageclasses"))?;
-        let classes = classes.map(|list| storage_class::default(&list));
+        let default_class = classes.as_deref().and_then(storage_class::default);
         Ok(Self {
             namespace: namespace.map(|state| state != NamespaceState::Absent),
             terminating: namespace == Some(NamespaceState::Terminating),
@@ -148,8 +149,8 @@ impl LiveState {
             stateful_sets: stateful_sets?.into_iter().map(|o| (o.name_any(), o)).collect(),
             services: services?.into_iter().map(|o| (o.name_any(), o)).collect(),
             keys,
-            default_storage_class: classes.as_ref().map(Option::is_some),
-            default_class: classes.flatten(),
+            classes: classes.map(|all| all.iter().map(ResourceExt::name_any).collect()),
+            default_class,
             held: hold.as_ref().map(held_by).unwrap_or_default(),
             name_servers,
         })
@@ -211,7 +212,7 @@ impl LiveState {
     pub(crate) fn inputs(&self, deployment: &Deployment) -> Result<Inputs, PrepareError> {
         let mut inputs = Inputs {
             chronos_name_server: self.chronos_name_server(),
-            default_storage_class: self.default_storage_class,
+            default_storage_class: self.classes.as_ref().map(|_| self.default_class.is_some()),
             volumes: self.volumes(),
             ..Inputs::default()
         };
@@ -400,7 +401,7 @@ impl ApplyPlan {
             .cloned()
             .collect();
         let mut work = Self { inputs, pod_security: manifest.pod_security(), ..Self::default() };
-        let mut lines = Vec::new();
+        let mut refused = Vec::new();
         for planned in
             apply::plan(cluster, &items, standing.namespace != Some(false) && !standing.terminating, force).await
         {
@@ -411,11 +412,11 @@ impl ApplyPlan {
                     ItemOwner::Component(c) => work.of.entry(c).or_default().push(planned),
                 },
                 Err(error) if error.is_unseen() => return Err(PrepareError::Unseen(error)),
-                Err(error) => lines.push(checks::refused(&error)),
+                Err(error) => refused.push(error),
             }
         }
         work.services_first = first;
-        Ok((work, lines))
+        Ok((work, checks::refused(&refused)))
     }
 
     /// Takes the virtual addresses in that Services were given when they were made: what was planned with something in

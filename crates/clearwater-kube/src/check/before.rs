@@ -14,7 +14,7 @@ use tower::BoxError;
 
 use super::facts::Facts;
 use super::{CheckOptions, list, rules};
-use crate::apply::checks::line;
+use crate::apply::checks::{beside, line};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::cluster::{Cluster, is_forbidden};
@@ -88,7 +88,7 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
                     is_new: live.namespace == Some(false),
                 },
             };
-            lines.extend(unplanned);
+            beside(&mut lines, unplanned);
             (lines, planned)
         }
         Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),

@@ -1,6 +1,9 @@
 //! Whether what was answered is what was asked for.
 
+use clearwater::text::printable;
 use http::Method;
+use http::header::LOCATION;
+use http::response::Parts;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -9,10 +12,39 @@ use crate::kinds::ObjectKind;
 /// What was answered is not what was asked for, though it could be read as that: whatever answered, it is no API server, and
 /// no later answer will be better.
 #[derive(Debug, Error)]
-#[error("what answered {request} is {seen}: is this the API server?")]
+#[error("what answered {request} is {seen}: is this the API server?{instead}")]
 pub(crate) struct NoObject {
-    pub(super) request: String,
-    pub(super) seen: String,
+    request: String,
+    seen: String,
+    instead: &'static str,
+}
+
+impl NoObject {
+    pub(super) fn new(request: String, seen: String) -> Self {
+        Self { request, seen, instead: "" }
+    }
+
+    /// A redirect, which is followed for no request: what is there is not what the kubeconfig names, and may be somebody else's
+    /// who is to be told no credentials.
+    pub(super) fn redirect(request: String, head: &Parts) -> Self {
+        let to = head.headers.get(LOCATION).and_then(|to| to.to_str().ok()).map_or_else(|| "nowhere".to_owned(), place);
+        let seen = format!("a redirect ({}) to {to}", head.status);
+        Self { request, seen, instead: " Its own URL belongs into the kubeconfig, as the cluster's server" }
+    }
+}
+
+/// Where a redirect leads to, without what may be secret: who asks, and the query.
+fn place(location: &str) -> String {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let shown = match path.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}//{host}{path}")
+        }
+        None => path.to_owned(),
+    };
+    printable(&shown).into_owned()
 }
 
 /// What every object of Kubernetes says of itself, lists and the API's own among them.
@@ -135,5 +167,27 @@ mod tests {
             assert_eq!(seen(method, one, r#"{"kind":"Service","metadata":{"name":"bono"}}"#), None);
         }
         assert_eq!(seen(Method::DELETE, one, r#"{"kind":"Status"}"#), None);
+    }
+
+    #[test]
+    fn a_redirect_is_named_with_its_place_and_no_secret() {
+        for (location, place) in [
+            (Some("https://ann:s3cret@sso.example.com/login?token=s3cret#x"), "https://sso.example.com/login: is"),
+            (Some("/login?token=s3cret"), "/login: is"),
+            (Some("//other.example.com"), "//other.example.com: is"),
+            (None, "nowhere: is"),
+        ] {
+            let mut response = http::Response::builder().status(302);
+            if let Some(location) = location {
+                response = response.header(LOCATION, location);
+            }
+            let (head, ()) = response.body(()).unwrap().into_parts();
+            let said = NoObject::redirect("GET /version".to_owned(), &head).to_string();
+            assert!(
+                said.starts_with(&format!("what answered GET /version is a redirect (302 Found) to {place}")),
+                "{said}"
+            );
+            assert!(said.contains("URL belongs into the kubeconfig") && !said.contains("s3cret"), "{said}");
+        }
     }
 }

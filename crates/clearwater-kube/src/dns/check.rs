@@ -1,14 +1,17 @@
 use std::time::Duration;
 
 use clearwater::component::{Component, SETTINGS_FILES};
-use clearwater::config::Deployment;
 use clearwater::config::shell::Settings;
+use clearwater::config::{Deployment, DnsBackend};
 use clearwater::dns::answer::Code;
-use clearwater::dns::{Question, questions};
+use clearwater::dns::{Question, questions, rules};
 use clearwater::remedy::{Advice, NamesDeed};
 
 use super::names::{Inside, ask_servers};
-use super::{Answered, ClusterDnsError, DnsError, DnsPlan, ServerProof};
+use super::plan::blank;
+use super::{
+    Answered, ClusterDnsError, DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, ServerProof, file_plan, slices,
+};
 use crate::cluster::Cluster;
 use crate::observe::unasked::Unasked;
 use crate::pod::Script;
@@ -23,9 +26,10 @@ pub struct Findings {
     pub problems: Vec<Advice>,
     /// What the servers answered.
     pub servers: Vec<ServerProof>,
-    /// Who is not there to be asked, or may not be asked by who runs this, with the right that it needs.
+    /// Who is not there to be asked.
     pub skipped: Vec<String>,
-    /// Who could not be asked. Nothing is known of what they would have said.
+    /// Who could not be asked, or may not be by who runs this, with the right that it needs. Nothing is known of what they would
+    /// have said.
     pub unasked: Vec<String>,
 }
 
@@ -37,8 +41,15 @@ pub struct Findings {
 pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -> Result<Findings, DnsError> {
     let mut findings = Findings::default();
     if let Some(object) = plan.object.as_ref().filter(|_| plan.is_change()) {
-        let put = NamesDeed::Put { namespace: None, backend: None };
+        let backend = Some(plan.backend).filter(|b| *b != DnsBackend::Auto);
+        let put = NamesDeed::Put { namespace: None, backend, clients: plan.means.clients };
         findings.problems.push(Advice::new(format!("{object} is not as it must be"), put));
+    }
+    leftovers(cluster, deployment, plan, &mut findings).await?;
+    findings.unasked.extend(plan.means.unasked.iter().cloned());
+    let found = plan.means.cluster_dns.is_some();
+    if !found && !plan.questions.is_empty() && plan.means.unasked.is_empty() {
+        findings.unasked.push("the DNS servers themselves".to_owned());
     }
     match ask_servers(cluster, plan, Duration::from_secs(2)).await {
         Ok(servers) => {
@@ -50,7 +61,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
             findings.servers = servers;
         }
         Err(DnsError::Cluster(ClusterDnsError::Right { right, .. })) => {
-            findings.skipped.push(format!("the answers of the DNS servers: needs {right}"));
+            findings.unasked.push(format!("the answers of the DNS servers: needs {right}"));
         }
         Err(error) => return Err(error),
     }
@@ -66,15 +77,50 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
         match asked {
             Ok(()) => {}
             Err(Unasked::LeftOut(why)) => findings.skipped.push(of(&why)),
-            Err(Unasked::Failed(why)) => findings.unasked.push(of(&why)),
+            Err(Unasked::Forbidden(why) | Unasked::Failed(why)) => findings.unasked.push(of(&why)),
         }
     }
-    if findings.servers.is_empty() && !(findings.skipped.is_empty() && findings.unasked.is_empty()) {
+    let nobody = findings.servers.is_empty() && findings.problems.is_empty();
+    if nobody && !(findings.skipped.is_empty() && findings.unasked.is_empty()) {
         let what = format!("the names of namespace {}", cluster.namespace);
         let message = [findings.unasked, findings.skipped].concat().join("; ");
         return Err(DnsError::Unasked { what, message });
     }
     Ok(findings)
+}
+
+/// What stands in DNS for a release that needs no name there: names for SIP clients that are offered no more, or an earlier
+/// release's. Where there is no file that could hold any, none are there.
+async fn leftovers(
+    cluster: &Cluster,
+    deployment: &Deployment,
+    plan: &DnsPlan,
+    findings: &mut Findings,
+) -> Result<(), DnsError> {
+    if !matches!(plan.means.work, DnsEdit::Nothing) || !rules(deployment)?.is_empty() {
+        return Ok(());
+    }
+    let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment.clone()) };
+    let blank = |backend| blank(&options, backend, String::new());
+    let looks = [
+        Box::pin(file_plan::plan(cluster, &options, blank(DnsBackend::Coredns))).await,
+        Box::pin(slices::plan(cluster, &options, blank(DnsBackend::Endpoints))).await,
+    ];
+    for look in looks {
+        match look {
+            Ok(left) => {
+                let object = left.object.as_deref().filter(|_| left.is_change()).or(left.finishing());
+                findings.problems.extend(object.map(|object| {
+                    let reason =
+                        format!("{object} holds names that the release {} asks for no more", deployment.release());
+                    Advice::new(reason, NamesDeed::Remove(cluster.namespace.clone()))
+                }));
+            }
+            Err(DnsError::NotCoreDns { .. } | DnsError::Cluster(ClusterDnsError::NoServer(_))) => {}
+            Err(error) => findings.unasked.push(format!("names that were put into DNS before: {error}")),
+        }
+    }
+    Ok(())
 }
 
 /// The settings that a container's programs have, `local_config` over `shared_config`

@@ -40,7 +40,7 @@ pub struct Explained {
 impl Explained {
     fn leave_out(&mut self, who: Unasked) {
         match who {
-            Unasked::LeftOut(why) => self.notes.push(format!("not asked: {why}").into()),
+            Unasked::LeftOut(why) | Unasked::Forbidden(why) => self.notes.push(format!("not asked: {why}").into()),
             Unasked::Failed(why) => self.unasked.push(why.into()),
         }
     }
@@ -383,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_silent_is_not_waited_for_twice() {
         let reason = |unasked| match unasked {
-            Unasked::LeftOut(why) | Unasked::Failed(why) => why,
+            Unasked::LeftOut(why) | Unasked::Forbidden(why) | Unasked::Failed(why) => why,
         };
         let pods = crate::fake_api::refusing(500, "InternalError").api();
         let mut party = Party::dns_pod("DNS pod coredns-1".to_owned(), Server::new(pods, "coredns-1", 53));

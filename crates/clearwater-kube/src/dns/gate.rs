@@ -79,7 +79,7 @@ impl Gate {
         let (namespace, backend) = (Some(self.0.deployment.namespace().to_owned()), Some(self.backend()));
         Remedy::sentence([
             "ask whoever keeps the cluster's DNS for this: ".into(),
-            NamesDeed::Put { namespace, backend }.into(),
+            NamesDeed::Put { namespace, backend, clients: false }.into(),
             "; bono waits until the names are answered".into(),
         ])
     }

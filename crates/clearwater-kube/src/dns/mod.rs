@@ -198,6 +198,8 @@ pub(crate) struct Means {
     pub(crate) cluster_dns: Option<ClusterDns>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) restart: bool,
+    /// Whether what SIP clients look for is among the names.
+    pub(crate) clients: bool,
     pub(crate) domain: String,
 }
 
@@ -395,6 +397,7 @@ pub(crate) fn tell(steps: &mpsc::UnboundedSender<DnsStep>, step: DnsStep) {
 
 #[cfg(test)]
 mod tests {
+    use clearwater::remedy::NamesDeed;
     use serde_json::{Value, json};
 
     use super::kept::KeptFile;
@@ -470,6 +473,53 @@ mod tests {
             let plan = plan(&cluster, &options()).await.unwrap();
             assert_eq!((plan.finishing(), plan.is_change(), plan.backend), (None, false, DnsBackend::Auto));
             KeptFile::new(&cluster, "kube-system").forget().await.unwrap();
+        }
+    }
+
+    /// What the release does not need and stands all the same is told, whichever backend is named, and so is that nobody could
+    /// look.
+    #[tokio::test]
+    async fn names_that_a_release_needs_no_more_are_looked_for() {
+        const FILE: &str = "/api/v1/namespaces/kube-system/configmaps/coredns";
+        const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/ims/endpointslices/clearwater-sprout-names";
+        const REVIEW: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let look = async |backend: DnsBackend, at: &'static str, there: Option<Value>| {
+            let (cluster, _) = fake_api::cluster(move |path| match path {
+                _ if path == at => there.clone(),
+                REVIEW => Some(json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+                    "metadata": {}, "spec": {}, "status": {"allowed": true}})),
+                _ => object(path, None),
+            });
+            let options = DnsOptions { action: DnsAction::Put, backend: Some(backend), ..options() };
+            let plan = plan::plan(&cluster, &options).await?;
+            check(&cluster, &options.deployment, &plan).await
+        };
+        let left = managed_by("kubectl-clearwater")["data"].clone();
+        let left = json!({"metadata": {"name": "coredns", "resourceVersion": "7"}, "data": left});
+        let slice = json!({"metadata": {"resourceVersion": "7"}, "addressType": "IPv4", "endpoints": []});
+        for backend in [DnsBackend::Coredns, DnsBackend::Endpoints, DnsBackend::Pods, DnsBackend::Auto] {
+            for (at, there, named) in [
+                (FILE, &left, "configmap/coredns in namespace kube-system"),
+                (SLICE, &slice, "endpointslice/clearwater-sprout-names in namespace ims"),
+            ] {
+                let found = look(backend, at, Some(there.clone())).await.unwrap();
+                let said = found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                let reason = format!("{named} holds names that the release hunter asks for no more. What works: take");
+                assert!(found.problems.len() == 1 && said.starts_with(&reason), "{backend:?}: {said}");
+                assert_eq!(found.problems[0].remedy, Some(NamesDeed::Remove("ims".to_owned()).into()));
+            }
+            for (at, right) in
+                [(FILE, "get configmaps in kube-system"), (SLICE, "get endpointslices.discovery.k8s.io in ims")]
+            {
+                let error = look(backend, at, Some(Value::Null)).await.unwrap_err().to_string();
+                // What a backend writes itself, it looks at to plan.
+                let is_own = backend == DnsBackend::Endpoints && at == SLICE;
+                let told = is_own || error.contains("names that were put into DNS before: ");
+                assert!(told && error.contains(right), "{backend:?}: {error}");
+            }
+            // Nobody is there to be asked, and nothing else is wrong.
+            let error = look(backend, "/version", fake_api::version("/version")).await.unwrap_err().to_string();
+            assert!(error.contains("no pod of sprout") && !error.contains("put into DNS before"), "{error}");
         }
     }
 

@@ -75,6 +75,7 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
             cluster_dns: None,
             timeout: options.timeout,
             restart: options.restart,
+            clients: options.clients,
             domain: options.deployment.cluster_domain().to_owned(),
         },
     }
@@ -169,7 +170,6 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Res
             }
             None => {
                 let why = format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label);
-                plan.notes.push(why.clone().into());
                 plan.means.unasked.push(why);
             }
         }

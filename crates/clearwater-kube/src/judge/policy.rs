@@ -52,6 +52,13 @@ pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
     of("the admission webhook", webhook)
 }
 
+/// What tells refusals alike that one policy gives for one reason, whatever they are about.
+pub(crate) fn alike(message: &str) -> Option<String> {
+    let policy = policy(message)?;
+    let reason = message.split_once("denied request:").map_or("", |(_, reason)| reason.trim());
+    Some(format!("{policy}: {reason}"))
+}
+
 const CONSTRAINTS: &str = "security context constraints";
 
 /// What has OpenShift run the pods as their images are made: its constraints `anyuid` take any user, and no seccomp profile.
@@ -65,6 +72,15 @@ pub(crate) fn constraints_fix(namespace: &str) -> String {
 
 /// What to do about pods of a component that admission refuses in these words.
 pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Remedy {
+    // kubernetes `plugin/pkg/admission/priority/admission.go`
+    if let Some(class) = between(message, "no PriorityClass with name ", " was found") {
+        return Remedy::any([
+            format!("make it (kubectl create priorityclass {class} --value=0)"),
+            format!(
+                "take it away from whatever puts it into pods of namespace {namespace}: no deployment file names one"
+            ),
+        ]);
+    }
     let file = format!("set what the message names in components.{component} of the deployment file");
     let Some(policy) = policy(message) else {
         return Remedy::any([file, "change the policy".to_owned()]);
@@ -117,6 +133,10 @@ mod tests {
             // anyuid takes no profile: the role alone would change nothing.
             assert!(name.is_some() || fix.contains("podSecurityContext: {seccompProfile: {type: Unset}}"), "{fix}");
         }
+        let missing = r#"pods "etcd-0" is forbidden: no PriorityClass with name high was found"#;
+        let fix = refusal_fix("etcd", "ims", missing).to_string();
+        assert!(fix.starts_with("make it (kubectl create priorityclass high --value=0); or take"), "{fix}");
+        assert!(!fix.contains("components.etcd"), "the file has no such key: {fix}");
         for message in [
             r#"pods is forbidden: User "x" cannot create resource "pods" in API group "" in the namespace "ims""#,
             r#"pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#,

@@ -50,9 +50,9 @@ use kube::api::ListParams;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::cluster::is_forbidden;
+use crate::cluster::{is_forbidden, list_all};
 use crate::options::setters;
-use crate::{Cluster, RequestPolicy};
+use crate::{Cluster, RequestPolicy, owner};
 
 /// The pauses between words about one source that cannot be read.
 const REMINDERS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
@@ -353,9 +353,36 @@ pub fn read(cluster: &Cluster, options: Options) -> Logs {
     Logs { said, batch: Vec::new().into_iter(), policy, _tasks: tasks }
 }
 
+/// Whether the pods of these components were made by this program, so that bringing the deployment up changes them; `None` where
+/// there are none, or they may not be listed.
+pub async fn made_here(cluster: &Cluster, components: &[Component]) -> Option<bool> {
+    let names: Vec<&str> = components.iter().map(|component| component.name()).collect();
+    let params = ListParams::default().labels(&format!("{SERVICE_LABEL} in ({})", names.join(",")));
+    let pods = list_all(&cluster.api::<Pod>(), &params).await.ok()?;
+    (!pods.is_empty()).then(|| pods.iter().all(|pod| owner::has_our_label(&pod.metadata)))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::fake_api;
+
+    #[tokio::test]
+    async fn what_another_tool_made_is_told_apart() {
+        let pod = |by: &str| json!({"metadata": {"name": by, "labels": {"service": "bono", "app.kubernetes.io/managed-by": by}}});
+        let (ours, foreign) = (pod("kubectl-clearwater"), pod("Helm"));
+        for (pods, expected) in
+            [(json!([ours]), Some(true)), (json!([ours, foreign]), Some(false)), (json!([]), None), (Value::Null, None)]
+        {
+            let told = pods.clone();
+            let (cluster, _) = fake_api::cluster(move |_| {
+                Some(if told.is_null() { Value::Null } else { json!({"metadata": {}, "items": told}) })
+            });
+            assert_eq!(made_here(&cluster, &[Component::Bono, Component::Sprout]).await, expected, "{pods}");
+        }
+    }
 
     #[test]
     fn a_test_phone_in_a_pod_of_ellis_is_not_ellis() {

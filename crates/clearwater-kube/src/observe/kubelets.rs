@@ -26,7 +26,7 @@ async fn ask(client: &Client) -> Vec<Result<Vec<IpAddr>, Unasked>> {
     let nodes = match Api::<Node>::all(client.clone()).list(&ListParams::default().limit(NODES)).await {
         Ok(nodes) => nodes.items,
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            return vec![Err(Unasked::left_out("needs list nodes and get nodes/proxy"))];
+            return vec![Err(Unasked::forbidden("needs list nodes and get nodes/proxy"))];
         }
         Err(error) => return vec![Err(Unasked::failed(say(&error)))],
     };
@@ -38,7 +38,7 @@ async fn configz(client: &Client, node: String) -> Result<Vec<IpAddr>, Unasked> 
     let Ok(request) = request else { return Err(Unasked::failed(format!("node {node} has no usable name"))) };
     match client.request::<serde_json::Value>(request).await {
         Ok(answer) => read(&answer),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(Unasked::left_out("needs get nodes/proxy")),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(Unasked::forbidden("needs get nodes/proxy")),
         Err(error) => Err(Unasked::failed(format!("node {node}: {}", say(&error)))),
     }
 }

@@ -309,7 +309,7 @@ pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<
     let map = match timeout(ZONE, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
         Ok(Ok(map)) => map,
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            return Err(Unasked::left_out("needs get configmaps"));
+            return Err(Unasked::forbidden("needs get configmaps"));
         }
         Ok(Err(error)) => return Err(Unasked::failed(say(&error))),
         Err(_) => return Err(Unasked::failed(no_answer(ZONE))),

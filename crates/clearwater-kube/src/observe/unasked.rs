@@ -7,16 +7,23 @@ use crate::pod::AskError;
 /// Why something was not asked for, or not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unasked {
-    /// There is nobody to ask, or no right to: it is left out, and said.
+    /// There is nobody to ask, or nothing there that could be asked: it is left out, and said.
     LeftOut(String),
+    /// Who runs this may not ask: it is left out, and said with the right that it needs.
+    Forbidden(String),
     /// It should have been possible: nothing is known of what would have been seen.
     Failed(String),
 }
 
 impl Unasked {
-    /// There is nobody to ask, or no right to.
+    /// There is nobody to ask.
     pub(crate) fn left_out(why: impl Into<String>) -> Self {
         Self::LeftOut(why.into())
+    }
+
+    /// There is no right to.
+    pub(crate) fn forbidden(why: impl Into<String>) -> Self {
+        Self::Forbidden(why.into())
     }
 
     /// It should have been possible.
@@ -28,6 +35,7 @@ impl Unasked {
     pub(crate) fn of(self, whom: &str) -> Self {
         match self {
             Self::LeftOut(why) => Self::LeftOut(format!("{whom}: {why}")),
+            Self::Forbidden(why) => Self::Forbidden(format!("{whom}: {why}")),
             Self::Failed(why) => Self::Failed(format!("{whom}: {why}")),
         }
     }
@@ -35,14 +43,14 @@ impl Unasked {
     /// The reason.
     pub(crate) fn why(&self) -> &str {
         match self {
-            Self::LeftOut(why) | Self::Failed(why) => why,
+            Self::LeftOut(why) | Self::Forbidden(why) | Self::Failed(why) => why,
         }
     }
 
     /// How a check ends that needed it.
     pub(crate) fn status(&self) -> CheckStatus {
         match self {
-            Self::LeftOut(_) => CheckStatus::Skipped,
+            Self::LeftOut(_) | Self::Forbidden(_) => CheckStatus::Skipped,
             Self::Failed(_) => CheckStatus::Unseen,
         }
     }
@@ -50,6 +58,10 @@ impl Unasked {
 
 impl From<AskError> for Unasked {
     fn from(error: AskError) -> Self {
-        if error.is_lasting() { Self::LeftOut(error.to_string()) } else { Self::Failed(error.to_string()) }
+        match error {
+            AskError::Forbidden { .. } => Self::Forbidden(error.to_string()),
+            _ if error.is_lasting() => Self::LeftOut(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }

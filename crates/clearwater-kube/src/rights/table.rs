@@ -192,7 +192,7 @@ const UP: &[AccessRule] = &[
     ADMISSION,
     QUOTAS,
     rule(LIST, "", &["persistentvolumeclaims"])
-        .only_if("a quota has no room, or cassandra is made on volumes")
+        .only_if("a quota or what claims ask for stands in the way, or cassandra is made on volumes")
         .or_without("claims that stand already: they count as if they were to be made, and none as left over"),
     rule(LIST, "", &["pods"])
         .cluster_dns()
@@ -204,6 +204,15 @@ const UP: &[AccessRule] = &[
         .cluster()
         .only_if("a component has a volume")
         .or_without("whether its class of storage is there"),
+    rule(LIST, "", &["persistentvolumes"])
+        .cluster()
+        .only_if("a class of storage is not there")
+        .or_without("whether somebody made the volumes by hand"),
+    rule(LIST, "", &["limitranges"]).only_if("a component has a volume").or_without("limits for its claims"),
+    rule(GET, NETWORKING, &["ingressclasses"])
+        .cluster()
+        .only_if("Ellis has an Ingress of a class")
+        .or_without("whether its class is there"),
     rule(GET, "", &["nodes/proxy"]).cluster().or_without("how many name servers pods get"),
     NODES,
     rule(LIST, "", &["pods"]).cluster().only_if("pods are made").or_without("room on the nodes"),
@@ -348,6 +357,13 @@ const DNS_FILE: &[AccessRule] = &[
     rule(LIST, "", &["services"]).or_unchecked("whether names of other Services go on being answered"),
 ];
 
+/// What an earlier release left, whose names are asked for no more.
+const LEFT: &str = "names that were put into DNS before";
+const FIND_LEFT: &[AccessRule] = &[
+    rule(GET, DISCOVERY, &["endpointslices"]).or_without(LEFT),
+    rule(LIST, APPS, &["daemonsets"]).cluster_dns().or_without("whether NodeLocal DNSCache runs"),
+];
+
 /// What cannot be done without running programs in pods.
 pub(super) const RUN_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, None);
 
@@ -415,9 +431,9 @@ impl Task {
             Self::Test => &[FIND_SERVICES, REACH, READ_KEYS, STAND],
             Self::LiveTest => &[FIND_SERVICES, READ_KEYS, RUN_LIVE],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
-            Self::DnsEndpoints => &[DNS_ENDPOINTS, RUN_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
+            Self::DnsEndpoints => &[DNS_ENDPOINTS, RUN_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS, FIND_LEFT],
             Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],
-            Self::DnsPods => &[RUN_INSIDE, OWN_PODS, FIND_SERVERS, ASK_SERVERS],
+            Self::DnsPods => &[RUN_INSIDE, OWN_PODS, FIND_SERVERS, ASK_SERVERS, FIND_LEFT],
         }
     }
 

@@ -144,6 +144,7 @@ impl Situation {
             component: self.component,
             from: self.from,
             to: self.to,
+            numbered: self.numbered,
             steps: Vec::new(),
             notices: Vec::new(),
         };

@@ -146,6 +146,9 @@ pub struct ScalePlan {
     pub from: u32,
     /// How many it will be set to.
     pub to: u32,
+    /// Whether its pods have numbers, as those of a StatefulSet: those of a Deployment are called as Kubernetes likes.
+    #[serde(skip)]
+    pub numbered: bool,
     /// The steps, each begun when the one before is complete.
     pub steps: Vec<ScaleStep>,
     /// What a person should know before agreeing.
@@ -217,6 +220,10 @@ impl ScalePlan {
             ScaleAction::AwaitNormal { members: n } => {
                 write!(f, "wait until there are {} and all are normal", counted(*n, "member"))
             }
+            ScaleAction::Join { from, to } if !self.numbered => match to.abs_diff(*from) {
+                1 => write!(f, "start one more pod of {c}, which joins"),
+                more => write!(f, "start {more} more pods of {c}, which join together"),
+            },
             ScaleAction::Join { from, to } if one(*from, *to) => write!(f, "start {}, which joins", pods(*from, *to)),
             ScaleAction::Join { from, to } => write!(f, "start {}, which join together", pods(*from, *to)),
             ScaleAction::Leave { pod: Some(pod), .. } => write!(f, "stop {pod}, which leaves first"),

@@ -1,8 +1,7 @@
 //! The file of a backup.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::Path;
 
 use clearwater::backup::Backup;
 
@@ -36,15 +35,8 @@ pub(in crate::command) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliErro
 
 /// Reads a backup, and checks that it is what was written; - reads standard input.
 pub(in crate::command) fn read(path: &Path) -> Result<Backup, CliError> {
-    let is_stdin = path == Path::new("-");
-    let named = if is_stdin { PathBuf::from("standard input") } else { path.to_owned() };
-    let bytes = if is_stdin {
-        bounded::all(io::stdin().lock(), LONGEST)
-    } else {
-        File::open(path).and_then(|file| bounded::ending(file, LONGEST))
-    };
-    let bytes = bytes.map_err(|source| CliError::Read { path: named.clone(), source })?;
-    let wrong = |reason: String| CliError::Archive { path: named.clone(), reason };
+    let bytes = bounded::ending(path, LONGEST)?;
+    let wrong = |reason: String| CliError::Archive { path: bounded::named(path), reason };
     let most = (bytes.len() as u64).saturating_mul(LOOSEST).max(LEAST);
     let parts = unzipped(&bytes, most).map_err(wrong)?;
     Backup::of_parts(&parts).map_err(|error| wrong(error.to_string()))

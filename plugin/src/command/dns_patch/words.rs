@@ -89,9 +89,7 @@ pub(super) fn text(report: &Report) -> String {
         }
         (PatchOutcome::Right, _) => (GOOD, "everything is as it must be"),
         (PatchOutcome::Unknown, _) => (WARN, "what was asked is as it must be; not everybody could be asked"),
-        (PatchOutcome::Stale, _) => {
-            (BAD, &*format!("something is missing or stale: {} puts it right", command("dns-patch")))
-        }
+        (PatchOutcome::Stale, _) => (BAD, "something is missing or stale"),
     };
     let _ = writeln!(text, "{style}{word}{style:#}");
     text

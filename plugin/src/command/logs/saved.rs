@@ -180,7 +180,8 @@ pub(crate) fn each_of_stdin(
         let chunk = match input.fill_buf() {
             Ok(chunk) => chunk,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(fail(source)),
+            // What came before it was right.
+            Err(source) => return Err(fail(io::Error::other(source))),
         };
         let length = chunk.len();
         let reader = reader.get_or_insert_with(|| SavedReader::new(unnamed("", "", LogOrigin::Output), chunk));

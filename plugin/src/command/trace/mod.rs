@@ -5,6 +5,7 @@ mod failed;
 mod level;
 mod table;
 mod tui;
+mod writers;
 pub(crate) use failed::failed_ladders;
 #[cfg(test)]
 pub(crate) use table::Report;
@@ -12,26 +13,23 @@ pub(crate) use table::Report;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use clearwater::component::Component;
-use clearwater::config::LevelFile;
 use clearwater::event::CancelReason;
-use clearwater::log::{
-    CallFailure, Identity, Ladder, LadderHop, LadderNotes, Logged, Record, SipMessage, Sketch, Traced,
-};
+use clearwater::log::{CallFailure, Identity, Ladder, LadderHop, LadderNotes, Logged, SipMessage, Sketch, Traced};
 use clearwater::text::{Printable, counted};
-use clearwater_kube::logs::{LogEntry, LogSource, Said};
+use clearwater_kube::logs::{LogEntry, LogSource, Said, made_here};
 use jiff::Timestamp;
 
-use level::{LevelArgs, SIP_LEVEL, WRITERS};
+use level::{LevelArgs, WRITERS};
 use table::Output;
+use writers::Writers;
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin, no_container, stopped};
 use super::reported::ReportedLogs;
-use crate::advice::{command, up};
+use crate::advice::command;
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -104,6 +102,9 @@ pub(crate) struct Trace {
     /// Read what was saved in a file, an archive or a directory instead of a cluster, in any form that `logs --from` reads
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
+    /// Whether the pods whose messages are looked for were made by this program, once that is known.
+    #[arg(skip)]
+    made_here: OnceLock<bool>,
 }
 
 impl Trace {
@@ -130,7 +131,7 @@ impl Trace {
             sieve.take(entry);
             Ok(())
         })?;
-        sieve.writers.advise(context);
+        sieve.writers.advise(self.made_here.get(), context);
         let messages = sieve.writers.messages;
         let (ladder, addresses) = sieve.finish(self.taken(&reported));
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
@@ -257,6 +258,9 @@ impl Trace {
                 }
                 let is_told = opened > 0 || unread.nothing().is_some();
                 if is_told {
+                    if let Some(ours) = made_here(&cluster, &WRITERS).await {
+                        let _ = self.made_here.set(ours);
+                    }
                     return Ok(());
                 }
                 let no_place = self.selection.no_place(&cluster).await;
@@ -347,71 +351,6 @@ fn verdict(ladder: &Ladder, failure: CallFailure<'_>) -> String {
             whose(hop)
         ),
         CallFailure::Cut(hop) => format!("{NOT_WHOLE}: how it ended is not judged {}", whose(hop)),
-    }
-}
-
-/// Who would write SIP messages, and did.
-#[derive(Debug, Default)]
-struct Writers {
-    messages: u64,
-    /// The components that would write SIP messages and wrote something.
-    all: BTreeMap<&'static str, Writer>,
-}
-
-/// What a component that would write SIP messages wrote.
-#[derive(Debug, Default)]
-struct Writer {
-    has_message: bool,
-    /// The log level that it says it has.
-    level: Option<u8>,
-}
-
-/// The log level that a line of a daemon tells (cpp-common `src/log.cpp`, sprout `src/main.cpp`).
-fn told_level(record: &Record) -> Option<u8> {
-    let text = record.head().text;
-    let mark = b"Log level set to ";
-    let at = text.windows(mark.len()).position(|part| part == mark)?;
-    text.get(at + mark.len()).filter(|b| b.is_ascii_digit()).map(|digit| digit - b'0')
-}
-
-impl Writers {
-    fn take(&mut self, component: &str, record: &Record, is_message: bool) {
-        self.messages += u64::from(is_message);
-        let writers = WRITERS.map(Component::name);
-        if let Some(name) = writers.into_iter().find(|name| *name == component) {
-            let writer = self.all.entry(name).or_default();
-            writer.has_message |= is_message;
-            if !is_message && let Some(level) = told_level(record) {
-                writer.level = Some(level);
-            }
-        }
-    }
-
-    /// Says what to do about those that would write SIP messages, and wrote other lines only.
-    fn advise(&self, context: &mut Context) {
-        let silent = || self.all.iter().filter(|(_, writer)| !writer.has_message);
-        let is_loud = |writer: &Writer| writer.level.is_some_and(|level| level >= SIP_LEVEL);
-        for (name, writer) in silent().filter(|(_, writer)| is_loud(writer)) {
-            let level = writer.level.unwrap_or_default();
-            context.talk().warning(format!(
-                "no SIP message of {name} is in these logs, though it would write them: its log level is {level}; none came to it"
-            ));
-        }
-        let quiet: Vec<&str> = silent().filter(|(_, writer)| !is_loud(writer)).map(|(name, _)| *name).collect();
-        if quiet.is_empty() {
-            return;
-        }
-        context.talk().warning(format!(
-            "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on: `{}` for a while, or set {} in the \
-             deployment file and run `{}`, which restarts no other pods; what another tool deployed takes log_level={SIP_LEVEL} in {} \
-             of its container, and `supervisorctl restart clearwater-group:{}` there",
-            quiet.join(" and "),
-            command("trace --enable"),
-            quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and "),
-            up(""),
-            LevelFile::UserSettings.path(),
-            quiet[0]
-        ));
     }
 }
 

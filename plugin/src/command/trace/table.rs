@@ -13,7 +13,8 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{NOT_WHOLE, Trace, Writers};
+use super::writers::Writers;
+use super::{NOT_WHOLE, Trace};
 use crate::advice::command;
 use crate::command::logs::Unread;
 use crate::context::Context;
@@ -266,7 +267,7 @@ impl Trace {
             }
             Ok(())
         })?;
-        writers.advise(context);
+        writers.advise(self.made_here.get(), context);
         let (polls, left_out) = (dialogs.polls(), dialogs.left_out());
         if left_out > 0 {
             context.talk().warning(format!(

@@ -20,7 +20,7 @@ use super::AT_ONCE;
 use crate::apply::{ApplyError, refusal};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
-use crate::judge::policy::{constraints_fix, refusal_fix};
+use crate::judge::policy::{alike, constraints_fix, refusal_fix};
 use crate::judge::said::Meaning;
 
 const TITLE: &str = "pods as admission takes them";
@@ -67,6 +67,19 @@ pub(crate) async fn check(
         )]);
     }
     ask(cluster, samples).await
+}
+
+/// Pods that are refused in one way.
+struct Refusal {
+    names: Vec<String>,
+    message: String,
+    fix: String,
+}
+
+impl Refusal {
+    fn new(message: String, fix: String) -> Self {
+        Self { names: Vec::new(), message, fix }
+    }
 }
 
 /// The annotation in which OpenShift says which constraints a pod came under
@@ -125,13 +138,14 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         stream::iter(questions).buffered(AT_ONCE).collect().await;
     let count = answers.len();
     // One line for each thing that must be done about it: a policy refuses all pods alike.
-    let mut refused: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
+    let mut refused: BTreeMap<String, Refusal> = BTreeMap::new();
     let mut unseen: Option<(Vec<String>, String)> = None;
     for (name, answer) in answers {
         let error = match answer {
             Ok(None) => continue,
             Ok(Some(why)) => {
-                refused.entry(constraints_fix(&cluster.namespace)).or_insert_with(|| (Vec::new(), why)).0.push(name);
+                let fix = constraints_fix(&cluster.namespace);
+                refused.entry(fix.clone()).or_insert_with(|| Refusal::new(why, fix)).names.push(name);
                 continue;
             }
             Err(error) => error,
@@ -169,11 +183,22 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         } else {
             refusal_fix(&name, &cluster.namespace, &status.message).to_string()
         };
-        refused.entry(fix).or_insert_with(|| (Vec::new(), in_one_line(&status.message))).0.push(name);
+        let refusal = match alike(&status.message) {
+            None => refused.entry(fix.clone()).or_insert_with(|| Refusal::new(in_one_line(&status.message), fix)),
+            Some(kind) => {
+                let of_all = || refusal_fix("NAME", &cluster.namespace, &status.message).to_string();
+                let refusal = refused.entry(kind).or_insert_with(|| Refusal::new(in_one_line(&status.message), fix));
+                if !refusal.names.is_empty() {
+                    refusal.fix = of_all();
+                }
+                refusal
+            }
+        };
+        refusal.names.push(name);
     }
     let mut lines: Vec<CheckLine> = refused
-        .into_iter()
-        .map(|(fix, (names, message))| {
+        .into_values()
+        .map(|Refusal { names, message, fix }| {
             let seen = line(CheckId::Admission, format!("{TITLE}: {}", names.join(", ")), CheckStatus::Failed, message);
             with_fix(seen, fix)
         })
@@ -247,6 +272,24 @@ mod tests {
         for (code, reason) in [(403, "Forbidden"), (500, "failed calling webhook")] {
             let lines = asked(code, reason).await.unwrap();
             assert_eq!(lines[0].status, CheckStatus::Failed, "{lines:?}");
+        }
+    }
+
+    /// One fault is told once, whichever components it keeps from being made.
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_refuses_all_pods_is_one_line() {
+        for message in [
+            "pods \"a-1\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no pods",
+            "admission webhook \"pods.example.com\" denied the request: not on a Saturday",
+        ] {
+            let lines = asked(403, message).await.unwrap();
+            let [line] = &lines[..] else { panic!("{lines:?}") };
+            assert!(line.title.ends_with(": sprout, bono") && line.status == CheckStatus::Failed, "{line:?}");
+            let fix = line.fix.as_ref().unwrap().to_string();
+            assert!(
+                fix.contains("components.NAME of the deployment file") && fix.contains("except namespace ims"),
+                "{fix}"
+            );
         }
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use clearwater::manifest::{Object, held};
+use clearwater::manifest::Object;
 use clearwater::remedy::Remedy;
-use k8s_openapi::api::apps::v1::StatefulSetSpec;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, ResourceQuota};
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -13,6 +12,7 @@ use kube::api::ListParams;
 use super::super::Planned;
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState};
+use super::volumes::{PlannedClaim, claims_of};
 use crate::cluster::{Cluster, list_all};
 use crate::kinds::ObjectKind;
 
@@ -50,21 +50,10 @@ fn total_demand<'p>(
         for (name, n) in made.iter().flat_map(|pods| demand(pods.spec)) {
             *sum.entry(name).or_default() += n * made.map_or(0.0, |pods| f64::from(pods.more));
         }
-        if let Object::StatefulSet(set) = object
-            && one.operation == Operation::Create
-        {
-            for claim in
-                held::<StatefulSetSpec>(&set.spec).into_iter().flat_map(|s| s.volume_claim_templates.iter().flatten())
-            {
-                let pods = 0..made.map_or(0, |pods| pods.more);
-                let made = pods.filter(|n| !standing.contains(&claim_name(claim, object.name(), *n))).count();
-                claim_demand(claim, default_class, f64::from(u32::try_from(made).unwrap_or(u32::MAX)), &mut sum);
-            }
+        for claim in claims_of(one).iter().filter(|claim| !standing.contains(&claim.name)) {
+            claim_demand(claim, default_class, &mut sum);
         }
-        if let Object::PersistentVolumeClaim(claim) = object {
-            if one.operation == Operation::Create {
-                claim_demand(claim, default_class, 1.0, &mut sum);
-            }
+        if matches!(object, Object::PersistentVolumeClaim(_)) {
             continue;
         }
         if one.operation == Operation::Create
@@ -82,25 +71,13 @@ fn total_demand<'p>(
     sum
 }
 
-/// The claim of one pod of a StatefulSet (kubernetes `pkg/controller/statefulset/stateful_set_utils.go`).
-fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: u32) -> String {
-    format!("{}-{set}-{ordinal}", template.name_any())
-}
-
-/// What so many claims take.
-fn claim_demand(
-    claim: &PersistentVolumeClaim,
-    default_class: Option<&str>,
-    count: f64,
-    sum: &mut BTreeMap<String, f64>,
-) {
-    let Some(spec) = &claim.spec else { return };
-    let size = spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage"));
-    let size = size.and_then(|q| clearwater::quantity::parse(&q.0)).unwrap_or_default();
+/// What a claim takes.
+fn claim_demand(claim: &PlannedClaim<'_>, default_class: Option<&str>, sum: &mut BTreeMap<String, f64>) {
+    let size = claim.size();
     // An empty name is one: that of claims that are to have no class.
-    let class = spec.storage_class_name.as_deref().or(default_class).filter(|class| !class.is_empty());
+    let class = claim.spec.storage_class_name.as_deref().or(default_class).filter(|class| !class.is_empty());
     let class = class.map(|class| format!("{class}.storageclass.storage.k8s.io/"));
-    let mut add = |name: String, n: f64| *sum.entry(name).or_default() += n * count;
+    let mut add = |name: String, n: f64| *sum.entry(name).or_default() += n;
     add("count/persistentvolumeclaims".to_owned(), 1.0);
     for prefix in [String::new()].into_iter().chain(class) {
         add(format!("{prefix}persistentvolumeclaims"), 1.0);

@@ -1,5 +1,7 @@
 //! Whether what would be made fits onto the nodes, by what its pods request.
 
+use std::collections::BTreeSet;
+
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::remedy::{Permission, Remedy};
 use clearwater::text::counted;
@@ -10,11 +12,13 @@ use kube::{Api, ResourceExt};
 use super::super::Planned;
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
+use super::host_ports::{HostPort, are_free, host_ports, listed};
 use super::nodes::{Wants, is_open, is_usable};
 use super::quota::short;
 use crate::cluster::{Cluster, list_all};
 
 const TITLE: &str = "room on the nodes for all of it";
+const APART: &str = "a node for each pod that takes ports of its node";
 /// How nodes are named (`providerID`) that no autoscaler makes: those of clusters on one machine, or of machines that somebody
 /// set up.
 const WITHOUT_AUTOSCALER: [&str; 4] = ["kind", "k3s", "rke2", "minikube"];
@@ -60,12 +64,21 @@ pub(crate) struct Unplaced {
     pub(crate) of: u32,
 }
 
-/// What a node has left.
-#[derive(Clone, Copy, Debug)]
+/// What a node has left, and the ports of it that are taken.
+#[derive(Clone, Debug)]
 pub(crate) struct Left<'n> {
     node: &'n Node,
     size: Size,
     pods: f64,
+    ports: BTreeSet<HostPort>,
+}
+
+impl Left<'_> {
+    fn take(&mut self, size: Size, ports: BTreeSet<HostPort>) {
+        self.size = self.size.plus(size, -1.0);
+        self.pods -= 1.0;
+        self.ports.extend(ports);
+    }
 }
 
 /// What a pod requests (kubernetes `component-helpers/resource`, `PodRequests`): a container with a limit alone requests that, and
@@ -116,11 +129,10 @@ pub(crate) fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
             let gives_way = pod.spec.as_ref().and_then(|s| s.priority).is_some_and(|priority| priority < 0);
             here && !goes && !gives_way && !matches!(phase, Some("Succeeded" | "Failed"))
         };
-        let none = Left { node, size: Size::by(has), pods: has("pods") };
-        pods.iter().filter(runs).filter_map(|pod| pod.spec.as_ref()).fold(none, |left, spec| Left {
-            size: left.size.plus(size(spec), -1.0),
-            pods: left.pods - 1.0,
-            ..left
+        let none = Left { node, size: Size::by(has), pods: has("pods"), ports: BTreeSet::new() };
+        pods.iter().filter(runs).filter_map(|pod| pod.spec.as_ref()).fold(none, |mut left, spec| {
+            left.take(size(spec), host_ports(spec));
+            left
         })
     };
     usable.map(of).collect()
@@ -133,16 +145,17 @@ pub(crate) fn place(wanted: &[Wanted], left: &mut [Left<'_>]) -> Vec<Unplaced> {
     by_size.sort_by(|(_, a), (_, b)| b.cpu.total_cmp(&a.cpu).then(b.memory.total_cmp(&a.memory)));
     let mut without = Vec::new();
     for (one, each) in by_size {
+        let ports = host_ports(&one.spec);
         for placed in 0..one.count {
-            let places = left.iter_mut().filter(|l| l.pods >= 1.0 && each.fits(l.size) && may_run(&one.spec, l.node));
+            let has_room = |l: &Left<'_>| l.pods >= 1.0 && each.fits(l.size) && are_free(&ports, &l.ports);
+            let places = left.iter_mut().filter(|l| has_room(l) && may_run(&one.spec, l.node));
             let Some(place) = places.max_by(|a, b| a.size.cpu.total_cmp(&b.size.cpu)) else {
                 // Room only becomes less.
                 let count = one.count - placed;
                 without.push(Unplaced { component: one.component.clone(), count, of: one.count });
                 break;
             };
-            place.size = place.size.plus(each, -1.0);
-            place.pods -= 1.0;
+            place.take(each, ports.clone());
         }
     }
     without
@@ -196,7 +209,7 @@ pub(crate) fn hope(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> Option<St
 /// Compares what is wanted with what is left: all together, and then one by one, the largest first. That finds no place where
 /// another order might, so that what it does not find is a warning; where the sum is more than there is, nothing helps but what
 /// may still come.
-fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
+fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> Vec<CheckLine> {
     let mut left = left(nodes, pods);
     let count: u32 = wanted.iter().map(|one| one.count).sum();
     let all = wanted.iter().fold(Size::default(), |sum, one| sum.plus(size(&one.spec), f64::from(one.count)));
@@ -219,18 +232,55 @@ fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
         "lower components.NAME.resources in the deployment file".into(),
         Remedy::from(Permission::SkipCheck(CheckId::Nodes.name())),
     ]);
+    let hope = hope(wanted, nodes, pods);
+    let mut lines = Vec::new();
     if !all.fits(free) || f64::from(count) > places {
-        let (status, detail) = match hope(wanted, nodes, pods) {
-            Some(hope) => (CheckStatus::Warning, format!("{detail}; {hope}")),
-            None => (CheckStatus::Failed, detail),
-        };
-        return with_fix(line(CheckId::Nodes, TITLE, status, detail), fix);
+        lines.push(short_of(TITLE, detail.clone(), fix.clone(), hope.as_deref()));
+    }
+    lines.extend(apart(wanted, &left, hope.as_deref()));
+    if !lines.is_empty() {
+        return lines;
     }
     if let Some(one) = place(wanted, &mut left).first() {
         let detail = format!("{detail}; no node was found that takes all of {}", one.component);
-        return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail), fix);
+        return vec![with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail), fix)];
     }
-    line(CheckId::Nodes, TITLE, CheckStatus::Ok, detail)
+    vec![line(CheckId::Nodes, TITLE, CheckStatus::Ok, detail)]
+}
+
+/// What there is too little of, where nothing is seen that may bring more.
+fn short_of(title: &str, detail: String, fix: Remedy, hope: Option<&str>) -> CheckLine {
+    let (status, detail) = match hope {
+        Some(hope) => (CheckStatus::Warning, format!("{detail}; {hope}")),
+        None => (CheckStatus::Failed, detail),
+    };
+    with_fix(line(CheckId::Nodes, title, status, detail), fix)
+}
+
+/// Pods that take ports of their node, where there are fewer nodes that have them free.
+fn apart(wanted: &[Wanted], left: &[Left<'_>], hope: Option<&str>) -> impl Iterator<Item = CheckLine> {
+    wanted.iter().filter_map(move |one| {
+        let ports = host_ports(&one.spec);
+        let takes = |left: &&Left<'_>| may_run(&one.spec, left.node) && are_free(&ports, &left.ports);
+        let nodes = left.iter().filter(takes).count();
+        if ports.is_empty() || usize::try_from(one.count).is_ok_and(|count| count <= nodes) {
+            return None;
+        }
+        let Wanted { component, count, .. } = one;
+        let detail = format!(
+            "{count} of {component} take ports of their node ({}), each on a node of its own: {} may run one and {} them free",
+            listed(&ports),
+            counted(nodes, "node"),
+            if nodes == 1 { "has" } else { "have" }
+        );
+        let fix = Remedy::any([
+            "add a node".into(),
+            format!("lower components.{component}.replicas in the deployment file").into(),
+            format!("choose another {component}.exposure").into(),
+            Remedy::from(Permission::SkipCheck(CheckId::Nodes.name())),
+        ]);
+        Some(short_of(APART, detail, fix, hope))
+    })
 }
 
 /// Whether the nodes have room for all pods that are made beside those that stand. What rolls does so one by one, and is
@@ -239,209 +289,24 @@ pub(super) async fn check(
     cluster: &Cluster,
     work: &ApplyPlan,
     nodes: &Result<Vec<Node>, kube::Error>,
-) -> Option<CheckLine> {
+) -> Vec<CheckLine> {
     let created = work.all().filter(|p| p.operation == Operation::Create).filter_map(Planned::pods);
     let wanted: Vec<Wanted> = created
         .filter(|pods| pods.more > 0)
         .map(|pods| Wanted { component: pods.owner.to_owned(), spec: pods.spec.clone(), count: pods.more })
         .collect();
     // Where nodes may not be listed another line says so.
-    let nodes = nodes.as_ref().ok().filter(|_| !wanted.is_empty())?;
-    Some(match running(cluster).await {
+    let Some(nodes) = nodes.as_ref().ok().filter(|_| !wanted.is_empty()) else { return Vec::new() };
+    match running(cluster).await {
         Ok(pods) => judge(&wanted, nodes, &pods),
-        Err(error) => unseen(CheckId::Nodes, TITLE, ALL_PODS, &error),
-    })
+        // Whatever runs on the nodes, there are no more of them.
+        Err(error) => {
+            let unseen = unseen(CheckId::Nodes, TITLE, ALL_PODS, &error);
+            let hope = hope(&wanted, nodes, &[]);
+            [unseen].into_iter().chain(apart(&wanted, &left(nodes, &[]), hope.as_deref())).collect()
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn node(name: &str, milli: u32, mebi: u32, pods: u32, taints: &Value) -> Node {
-        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"taints": taints},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable":
-                {"cpu": format!("{milli}m"), "memory": format!("{mebi}Mi"), "pods": pods.to_string()}}}))
-        .unwrap()
-    }
-
-    fn spec(milli: u32, mebi: u32) -> Value {
-        json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": format!("{milli}m"), "memory": format!("{mebi}Mi")}}}]})
-    }
-
-    fn wanted(count: u32, milli: u32, mebi: u32) -> Wanted {
-        Wanted { component: "sprout".to_owned(), spec: serde_json::from_value(spec(milli, mebi)).unwrap(), count }
-    }
-
-    fn pod(node: &str, phase: &str, milli: u32, mebi: u32) -> Pod {
-        let mut spec = spec(milli, mebi);
-        spec["nodeName"] = node.into();
-        serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": spec, "status": {"phase": phase}})).unwrap()
-    }
-
-    #[test]
-    fn what_is_requested_is_compared_with_what_is_left() {
-        use CheckStatus::{Failed, Ok, Warning};
-        let two = [node("a", 1000, 1000, 10, &json!([])), node("b", 1000, 1000, 10, &json!([]))];
-        let taken =
-            [pod("a", "Running", 600, 100), pod("a", "Succeeded", 1000, 1000), pod("elsewhere", "Running", 900, 900)];
-        for (asked, pods, status) in [
-            (wanted(4, 500, 500), &[][..], Ok),
-            (wanted(5, 500, 100), &[], Failed),
-            (wanted(3, 100, 700), &[], Failed),
-            (wanted(2, 500, 100), &taken, Ok),
-            (wanted(3, 500, 100), &taken, Failed),
-            // Together there is room, and on no node of its own.
-            (wanted(1, 1200, 100), &taken[1..], Warning),
-            (wanted(20, 1, 1), &[], Ok),
-            (wanted(21, 1, 1), &[], Failed),
-        ] {
-            let line = judge(std::slice::from_ref(&asked), &two, pods);
-            assert_eq!(line.status, status, "{asked:?}: {line:?}");
-        }
-        let line = judge(&[wanted(3, 500, 100)], &two, &taken);
-        assert_eq!(
-            line.detail,
-            "3 pods request 1500m processors and 300Mi of memory; 1400m and 1900Mi are free, and places for 19"
-        );
-        let nowhere = judge(&[wanted(1, 100, 100)], &[], &[]);
-        assert!(
-            nowhere.status == Warning && nowhere.detail.contains("0 and 0 are free, and places for 0"),
-            "the line of selectors and taints refuses: {nowhere:?}"
-        );
-        // Where nobody may run is no room.
-        let tainted = [node("a", 4000, 4000, 10, &json!([{"key": "team", "effect": "NoSchedule"}]))];
-        assert_eq!(judge(&[wanted(1, 100, 100)], &tainted, &[]).status, Failed);
-    }
-
-    /// What may still come, or give way, is no reason to write nothing.
-    #[test]
-    fn nothing_is_refused_for_room_that_may_come() {
-        use CheckStatus::{Failed, Ok, Warning};
-        let plain = node("a", 1000, 1000, 10, &json!([]));
-        let changed = |change: &dyn Fn(&mut Node)| {
-            let mut node = plain.clone();
-            change(&mut node);
-            node
-        };
-        let of = |id: &str| {
-            let id = id.to_owned();
-            changed(&move |node| node.spec.as_mut().unwrap().provider_id = Some(id.clone()))
-        };
-        let away = changed(&|node| {
-            node.metadata.name = Some("away".to_owned());
-            node.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "Unknown".to_owned();
-        });
-        let silent = changed(&|node| node.status.as_mut().unwrap().allocatable = None);
-        let with_priority = |priority: i32| {
-            let mut pod = pod("a", "Running", 900, 100);
-            pod.spec.as_mut().unwrap().priority = Some(priority);
-            pod
-        };
-        let mut going = with_priority(0);
-        going.metadata.deletion_timestamp =
-            serde_json::from_value(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}))
-                .map(|m: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| m.deletion_timestamp)
-                .unwrap();
-        for (nodes, pods, status) in [
-            (vec![plain.clone()], vec![with_priority(0)], Failed),
-            (vec![of("kind://docker/a")], vec![with_priority(0)], Failed),
-            (vec![of("aws:///eu-west-1a/i-1")], vec![with_priority(0)], Warning),
-            (vec![plain.clone(), away], vec![with_priority(0)], Warning),
-            (vec![silent], vec![], Warning),
-            // Placeholders that keep room for others, and what goes.
-            (vec![plain.clone()], vec![with_priority(-10)], Ok),
-            (vec![plain.clone()], vec![going], Ok),
-            (vec![plain.clone()], vec![with_priority(1000)], Warning),
-            (vec![plain.clone()], vec![with_priority(2_000_000_000)], Failed),
-        ] {
-            let line = judge(&[wanted(1, 500, 100)], &nodes, &pods);
-            assert_eq!(line.status, status, "{nodes:?} {pods:?}: {line:?}");
-        }
-    }
-
-    #[test]
-    fn pods_are_placed_by_what_they_request() {
-        let nodes = [node("a", 1000, 1000, 10, &json!([])), node("b", 200, 1000, 10, &json!([]))];
-        let running = [pod("a", "Running", 500, 0)];
-        let place = |count: u32| place(&[wanted(count, 250, 0)], &mut left(&nodes, &running));
-        assert_eq!(place(2), []);
-        let unplaced = |count, of| Unplaced { component: "sprout".to_owned(), count, of };
-        assert_eq!(place(3), [unplaced(1, 3)]);
-        // Counted at once, however many there are.
-        assert_eq!(place(u32::MAX), [unplaced(u32::MAX - 2, u32::MAX)]);
-    }
-
-    #[test]
-    fn a_pod_runs_where_selector_taints_and_node_allow_it() {
-        let runs = |pod: Value, change: Value| {
-            let mut node = json!({"metadata": {"name": "a", "labels": {"zone": "a"}}, "spec": {},
-                "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-            for (key, value) in change.as_object().unwrap() {
-                node[key] = value.clone();
-            }
-            let mut spec = json!({"containers": []});
-            for (key, value) in pod.as_object().unwrap() {
-                spec[key] = value.clone();
-            }
-            may_run(&serde_json::from_value(spec).unwrap(), &serde_json::from_value(node).unwrap())
-        };
-        let tainted = json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}});
-        assert!(runs(json!({}), json!({})));
-        assert!(!runs(json!({}), json!({"spec": {"unschedulable": true}})));
-        assert!(!runs(json!({}), json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})));
-        assert!(!runs(json!({"nodeSelector": {"zone": "b"}}), json!({})));
-        assert!(!runs(json!({}), tainted.clone()));
-        assert!(runs(json!({"tolerations": [{"key": "k", "value": "v"}]}), tainted.clone()));
-        assert!(!runs(json!({"tolerations": [{"key": "k", "value": "w"}]}), tainted));
-    }
-
-    #[test]
-    fn a_pod_requests_what_the_scheduler_counts() {
-        let of = |value: Value| request(&serde_json::from_value(value).unwrap(), "cpu");
-        let cpu = |kind: &str, cpu: &str| json!({"name": "a", "resources": {kind: {"cpu": cpu}}});
-        let stays = json!({"name": "b", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}});
-        assert!((of(json!({"containers": [cpu("limits", "2"), cpu("requests", "500m")]})) - 2.5).abs() < 1e-9);
-        assert!(
-            (of(json!({"containers": [cpu("requests", "1")], "initContainers": [cpu("requests", "3")]})) - 3.0).abs()
-                < 1e-9
-        );
-        assert!(
-            (of(json!({"containers": [cpu("requests", "1")], "initContainers": [stays], "overhead": {"cpu": "1"}}))
-                - 3.0)
-                .abs()
-                < 1e-9
-        );
-        assert!(of(json!({"containers": [{"name": "a"}]})).abs() < 1e-9);
-    }
-
-    proptest! {
-        /// Whatever is asked: where it is said to fit, no sum is more than what is left.
-        #[test]
-        fn nothing_fits_that_is_more_than_there_is(
-            asked in prop::collection::vec((1..4_u32, 0..2000_u32, 0..2000_u32), 1..5),
-            nodes in prop::collection::vec((0..4000_u32, 0..4000_u32, 0..8_u32), 0..4),
-            taken in prop::collection::vec((0..4_usize, 0..1500_u32, 0..1500_u32), 0..5),
-        ) {
-            let name = |n: usize| format!("node-{n}");
-            let all: Vec<Node> = nodes.iter().enumerate().map(|(n, (cpu, memory, pods))| node(&name(n), *cpu, *memory, *pods, &json!([]))).collect();
-            let pods: Vec<Pod> = taken.iter().map(|(n, cpu, memory)| pod(&name(*n), "Running", *cpu, *memory)).collect();
-            let wants: Vec<Wanted> = asked.iter().map(|(count, cpu, memory)| wanted(*count, *cpu, *memory)).collect();
-            let line = judge(&wants, &all, &pods);
-            let left = |of: fn(&(u32, u32, u32)) -> u32, used: fn(&(usize, u32, u32)) -> u32| -> i64 {
-                let each = nodes.iter().enumerate().map(|(n, node)| {
-                    i64::from(of(node)) - taken.iter().filter(|t| t.0 == n).map(|t| i64::from(used(t))).sum::<i64>()
-                });
-                each.map(|left| left.max(0)).sum()
-            };
-            let sum = |of: fn(&(u32, u32, u32)) -> u32| asked.iter().map(|one| i64::from(one.0 * of(one))).sum::<i64>();
-            let fits = sum(|a| a.1) <= left(|n| n.0, |t| t.1) && sum(|a| a.2) <= left(|n| n.1, |t| t.2) && sum(|_| 1) <= left(|n| n.2, |_| 1);
-            // Where there are no nodes another line refuses.
-            let refused = if nodes.is_empty() { CheckStatus::Warning } else { CheckStatus::Failed };
-            prop_assert!(fits || line.status == refused, "{line:?}");
-            prop_assert!(!fits || line.status != CheckStatus::Failed, "{line:?}");
-        }
-    }
-}
+mod tests;

@@ -38,7 +38,8 @@ async fn what_a_new_namespace_is_given_is_what_a_directory_holds() {
         let live = LiveState {
             namespace: Some(false),
             keys: Some(false),
-            default_storage_class: Some(true),
+            classes: Some(["standard".to_owned()].into()),
+            default_class: Some("standard".to_owned()),
             ..LiveState::default()
         };
         let (cluster, asked) = fake_api::cluster(|_| None);

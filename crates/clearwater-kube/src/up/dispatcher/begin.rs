@@ -25,7 +25,7 @@ use super::hold::{self, Holding, Holds};
 use super::open::{Late, NamesGate};
 use super::unit::{Applied, Unit, Units, Written};
 use super::{Context, Dispatcher, Writing, repair};
-use crate::apply::checks::heed;
+use crate::apply::checks::{beside, heed};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError};
@@ -246,7 +246,7 @@ async fn checked(
         lines.push(names.preflight(cluster).await);
     }
     if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
-        lines.extend(unplanned);
+        beside(&mut lines, unplanned);
     }
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written", emitter).await;
@@ -302,7 +302,7 @@ async fn made(
         preflight::objects(cluster, work, options.force_conflicts)
     );
     let mut lines = objects.map_err(|error| Stop::broken(error, *writes, until))?;
-    lines.extend(pods.map_err(|error| Stop::broken(error, *writes, until))?);
+    beside(&mut lines, pods.map_err(|error| Stop::broken(error, *writes, until))?);
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written but the namespace", emitter).await;
     told.map(drop).map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes, error: None })

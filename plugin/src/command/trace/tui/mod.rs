@@ -26,7 +26,8 @@ use parking_lot::Mutex;
 use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::Size;
 
-use super::{Trace, Unread, Writers, write_capture};
+use super::writers::Writers;
+use super::{Trace, Unread, write_capture};
 use crate::advice::command;
 use crate::context::Context;
 use crate::error::CliError;
@@ -108,7 +109,7 @@ fn read(trace: &Trace, context: &mut Context, calls: &Mutex<Calls>) -> Result<()
         calls.lock().take(entry, message.as_ref());
         Ok(())
     })?;
-    writers.advise(context);
+    writers.advise(trace.made_here.get(), context);
     let failed = if calls.lock().is_empty() { unread.nothing() } else { unread.error() };
     failed.map_or(Ok(()), Err)
 }
