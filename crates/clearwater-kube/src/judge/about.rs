@@ -19,6 +19,11 @@ impl About {
         matches!(self, Self::Pod(_, Part::Program(_)))
     }
 
+    /// Whether a pod says it of itself: it tells more than what Kubernetes sees from outside.
+    pub(super) const fn is_of_the_pod_itself(&self) -> bool {
+        matches!(self, Self::Pod(_, Part::Program(_) | Part::Zone))
+    }
+
     /// Whether two problems of one component can be the same. A pod that is not there or not ready hides what it would
     /// have answered.
     pub fn meets(&self, other: &Self) -> bool {

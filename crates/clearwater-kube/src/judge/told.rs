@@ -28,7 +28,7 @@ pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observat
     };
     // What a program says of itself comes before what Kubernetes sees from outside.
     let stuck = service::stuck(subject, seen).len();
-    let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_program()).count();
+    let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_of_the_pod_itself()).count();
     if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
         judged.problems.insert(place, Finding::new(About::Pods, cause));
     }

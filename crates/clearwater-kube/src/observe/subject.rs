@@ -271,7 +271,9 @@ impl Subjects {
             (None, None) => None,
         };
         let mut all = all(snapshot, deployment, release, names.as_ref());
-        all.iter_mut().for_each(|subject| subject.settings.clone_from(&settings));
+        for subject in &mut all {
+            subject.settings.clone_from(&settings);
+        }
         Self { release, names, zone, zone_unread, all }
     }
 }

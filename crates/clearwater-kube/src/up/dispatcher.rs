@@ -348,7 +348,7 @@ impl Dispatcher {
         }
         let judged = judge::component(&self.units[component].part.subject, &self.seen);
         let now = Instant::now();
-        if judged.stage >= Stage::Settling && self.renew_next(component, &judged).await {
+        if self.renew_next(component, &judged).await {
             return false;
         }
         let unit = &mut self.units[component];

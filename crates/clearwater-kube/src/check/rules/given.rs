@@ -75,7 +75,7 @@ fn other_zone(said: &mut Said, facts: &Facts) {
         if astray.is_empty() { patch } else { format!("{patch}, then {delete}") }
     });
     // A member of a store does not go without its data.
-    let by_hand = edit.or_else(|| Some(delete)).filter(|_| !astray.iter().any(|(pod, _)| holds(pod)));
+    let by_hand = edit.or(Some(delete)).filter(|_| !astray.iter().any(|(pod, _)| holds(pod)));
     said.wrong(
         CheckStatus::Failed,
         &what,

@@ -193,10 +193,8 @@ fn room(facts: &Facts, pod: &str, component: Component, place: &str) -> Remedy {
     }
     let is_logs = place.starts_with("/var/log");
     let Some(empty) = volume.and_then(|volume| volume.empty_dir.as_ref()) else {
-        return Remedy::any([
-            format!("make room on the disk of node {node}, which images and containers share"),
-            largest,
-        ]);
+        // All pods of a node show it alike.
+        return format!("make room on the disk of node {node}, which images and containers share").into();
     };
     let first = match (&empty.size_limit, is_logs) {
         (_, true) => {

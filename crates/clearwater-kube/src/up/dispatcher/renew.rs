@@ -6,8 +6,8 @@ use clearwater::event::{Cost, EventKind, Repair};
 use clearwater::manifest::ENV_VARS;
 
 use super::Dispatcher;
-use crate::judge::{Judged, Outdated};
-use crate::pod::object::claims;
+use crate::judge::{Judged, Outdated, Stage};
+use crate::pod::object::{claims, pod_is_ready};
 
 /// What is told of a pod that runs with other settings. What it keeps goes with it, unless that is on a volume.
 fn renewal(entry: &Entry, pod: &Outdated, on_volume: bool) -> Repair {
@@ -43,7 +43,12 @@ impl Dispatcher {
             if !self.repairs.may_be_tried(&key) {
                 continue;
             }
-            let on_volume = self.seen.snapshot.pods.get(&pod.uid).is_some_and(|pod| claims(pod).next().is_some());
+            let stands = self.seen.snapshot.pods.get(&pod.uid);
+            // One that is ready may go by itself while its workload rolls.
+            if judged.stage < Stage::Settling && stands.is_some_and(pod_is_ready) {
+                continue;
+            }
+            let on_volume = stands.is_some_and(|pod| claims(pod).next().is_some());
             let repair = renewal(self.units[component].part.subject.entry, pod, on_volume);
             if !self.is_agreed(component, &pod.uid, &repair).await {
                 continue;
