@@ -8,7 +8,7 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::order::{Graph, Subscribers};
 use clearwater::remedy::{NamesDeed, Remedy, StoppedProgram};
 use clearwater::text::counted;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
@@ -187,8 +187,10 @@ fn told_by(part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> O
         // A pod is not ready by what does not run in it.
         About::Pods if part.fix.is_none() => {
             let others = || part.judged.problems.iter();
-            let is_program = others().any(|other| other.about.is_program());
-            let by_ground = by_ground().filter(|_| is_program && !others().any(|other| other.is_stopped));
+            // They run, and cannot answer.
+            let runs = |pod: &&Pod| pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+            let all_run = facts.pods(part.component).iter().all(runs);
+            let by_ground = by_ground().filter(|_| all_run && !others().any(|other| other.is_stopped));
             by_ground.or_else(|| {
                 others().find_map(|other| match &other.about {
                     About::Pod(pod, _) => facts.broken(pod),

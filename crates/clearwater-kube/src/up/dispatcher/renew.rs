@@ -1,7 +1,7 @@
 //! Pods that were started with other settings than stand now: somebody changed the ConfigMap that all take them from, and
 //! what put it right again changed no template, so that Kubernetes starts nothing anew.
 
-use clearwater::component::{Component, Entry};
+use clearwater::component::{Component, Entry, Lifetime};
 use clearwater::event::{Cost, EventKind, Repair};
 use clearwater::manifest::ENV_VARS;
 
@@ -13,7 +13,9 @@ use crate::pod::object::{claims, pod_is_ready};
 fn renewal(entry: &Entry, pod: &Outdated, on_volume: bool) -> Repair {
     let variables = pod.variables.join(", ");
     let because = format!("it was started with another value of {variables} than configmap/{ENV_VARS} has");
-    let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
+    // What lives in processes goes with every change of a template, too.
+    let kept = entry.data.iter().filter(|d| d.lifetime != Lifetime::Process);
+    let data: Vec<&str> = kept.map(|d| d.what).collect();
     let (cost, about) = match (data.is_empty(), on_volume) {
         (true, _) => (Cost::Nothing, String::new()),
         (false, true) => (Cost::Nothing, format!("; {} are on its volume, which the new pod gets", data.join(", "))),
@@ -100,6 +102,7 @@ mod tests {
             (told(Component::Homer, false).because.as_str(), told(Component::Homer, false).cost),
             (because, Cost::Nothing)
         );
+        assert_eq!(told(Component::Bono, false).cost, Cost::Nothing);
         let (lost, kept) = (told(Component::Ellis, false), told(Component::Ellis, true));
         assert!(lost.cost == Cost::Data && lost.because.ends_with("which would be lost"), "{lost:?}");
         assert!(kept.cost == Cost::Nothing && kept.because.ends_with("which the new pod gets"), "{kept:?}");

@@ -73,6 +73,7 @@ fn what_stands_on_what_is_broken_is_told_with_it() {
     let fix = failed(&facts)[0].fix.clone().unwrap().to_string();
     assert!(fix.contains("last lines of its log"), "{fix}");
     assert!(failed(&facts)[1].detail.ends_with("; by it ellis cannot serve"), "{:?}", failed(&facts));
+    is_wrong(&mut facts, Component::HomesteadProv, About::Pods);
     is_wrong(&mut facts, Component::Cassandra, program("cassandra-0", "cassandra"));
     let [one] = &failed(&facts)[..] else { panic!("{:#?}", failed(&facts)) };
     assert!(one.title.contains("cassandra-0"), "{one:?}");
