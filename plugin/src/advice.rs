@@ -142,6 +142,7 @@ fn allow(permission: &Permission) -> Option<String> {
     let text = match permission {
         Permission::CreateNamespace => "add --create-namespace",
         Permission::ForceConflicts => "take it over with --force-conflicts",
+        Permission::TakeBack => return Some(up_told(" --force-conflicts")),
         Permission::ReplaceStores => return Some(up_told(" --replace-stores")),
         Permission::LoseData => return Some(up_told(" --accept-loss")),
         Permission::MarkFailed(_) => return Some(format!("{permission}, when asked or with --mark-failed")),
@@ -230,6 +231,7 @@ mod tests {
         let permissions = [
             Permission::CreateNamespace,
             Permission::ForceConflicts,
+            Permission::TakeBack,
             Permission::ReplaceStores,
             Permission::LoseData,
             Permission::MarkFailed(vec!["192.0.2.1".parse().unwrap()]),

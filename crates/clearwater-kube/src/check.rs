@@ -29,7 +29,7 @@ use clearwater::event::{CheckGroup, CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{Permission, Remedy};
 use clearwater::text::Clean;
 use futures::FutureExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -39,12 +39,12 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use self::facts::{Facts, JudgedComponent, unheard};
+use self::facts::{Facts, JudgedComponent, told_by_pods, unheard};
 use self::inside::{Inside, ask, volumes};
 use self::settle::{is_bad, is_open, merged, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
-use crate::cluster::{Cluster, NamespaceState, list_all, no_namespace, say};
+use crate::cluster::{Cluster, list_all, no_namespace, say};
 use crate::deadline::no_answer;
 use crate::judge;
 use crate::observe::look::{BACK_OFF, left};
@@ -53,6 +53,10 @@ use crate::observe::subject::{Subjects, take_foreign, with_programs, zone_line};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, MembersSeen, Subject, look};
 use crate::options::setters;
+use crate::pod::object::ready_since;
+
+/// For so long after a pod became ready its endpoints may not be there yet; the clocks of two machines are in it.
+const NEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// The version of the format of [`Checks`].
 pub const VERSION: u32 = 1;
@@ -265,14 +269,12 @@ async fn glance(
     let mut snapshot = look::snapshot(cluster, left(until)).await?;
     let until = Instant::now() + left(until) / shares;
     let cluster = &cluster.before(until);
+    let goes = snapshot.goes();
     let foreign = take_foreign(&mut snapshot);
-    let Subjects { release, names, zone_unread, all: subjects } =
+    let Subjects { release, names, mut zone, zone_unread, all: subjects } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
-    if subjects.is_empty() || snapshot.pods.values().any(|pod| pod.metadata.deletion_timestamp.is_some()) {
-        let state = timeout(left(until), cluster.namespace_state()).await;
-        if matches!(state, Ok(Ok(Some(NamespaceState::Terminating)))) {
-            return Ok(Glance { lines: vec![preflight::leaving(cluster)], late: false, lost: false });
-        }
+    if cluster.is_leaving(subjects.is_empty() || goes, left(until)).await {
+        return Ok(Glance { lines: vec![preflight::leaving(cluster)], late: false, lost: false });
     }
     if subjects.is_empty() {
         return Ok(Glance { lines: vec![nothing(cluster).await], late: false, lost: false });
@@ -326,8 +328,20 @@ async fn glance(
         }
     });
     let parts: Vec<JudgedComponent> = parts.collect();
-    // A pod that has just come is asked at the next look.
-    let is_new = parts.iter().any(|part| part.judged.is_unasked());
+    told_by_pods(&mut zone, &inside, &seen, &cluster.namespace);
+    if zone.wrong().is_some() && options.deployment.is_none() {
+        // It was asked for by the zone that is wrong.
+        lines.retain(|line| line.id != CheckId::Domain);
+    }
+    let zones = seen.snapshot.pods.values().filter_map(|pod| {
+        let with = seen.reports.get(pod.metadata.uid.as_ref()?)?.runs_with.as_ref()?;
+        Some((pod.name_any(), with.zone.clone()?))
+    });
+    let zones = zones.collect();
+    // A pod that has just come is asked at the next look; one that is ready for long and that its Service does not lead to
+    // never is.
+    let is_new =
+        parts.iter().any(|part| part.judged.is_unasked() && is_new(&seen.snapshot, part.component, seen.now()));
     let facts = Facts {
         release,
         at: seen.now(),
@@ -337,11 +351,19 @@ async fn glance(
         nodes,
         claims,
         cluster: lines,
+        zone,
+        zones,
         left_out: options.left_out(),
         snapshot: seen.snapshot,
     };
     let lost = facts.lost_a_word();
     Ok(Glance { lines: rules::lines(&facts), late: is_new || until <= Instant::now(), lost })
+}
+
+/// Whether a pod of a component is ready since a moment ago.
+fn is_new(snapshot: &Snapshot, component: Component, now: Timestamp) -> bool {
+    let pods = snapshot.pods_of(component);
+    pods.into_iter().filter_map(ready_since).any(|since| now.duration_since(since) < NEW)
 }
 
 /// The one line of a namespace in which no deployment stands.
@@ -396,6 +418,19 @@ mod tests {
 
     use super::*;
     use crate::fake_api;
+    use crate::observe::snapshot::{Update, WatchEvent};
+
+    /// What nothing will change is not looked at again until the time is up.
+    #[test]
+    fn a_pod_is_new_for_a_moment() {
+        let pod = json!({"metadata": {"name": "homer-x", "uid": "u", "labels": {"service": "homer"}},
+            "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+        let mut snapshot = Snapshot::default();
+        snapshot.absorb(WatchEvent::Pod(Update::All(vec![serde_json::from_value(pod).unwrap()])));
+        let at = |text: &str| is_new(&snapshot, Component::Homer, text.parse().unwrap());
+        assert!(at("2026-01-01T00:00:05Z") && at("2025-12-31T23:59:50Z") && !at("2026-01-01T00:01:00Z"));
+        assert!(!is_new(&snapshot, Component::Ellis, "2026-01-01T00:00:05Z".parse().unwrap()));
+    }
 
     /// Every further question has the same answer there.
     #[tokio::test]

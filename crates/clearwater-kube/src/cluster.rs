@@ -2,6 +2,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clearwater::config::{ConfigErrors, Deployment, DeploymentFile};
+use clearwater::remedy::Remedy;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
@@ -9,7 +10,7 @@ use kube::core::{GroupVersionKind, Status};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
 use crate::deadline::answer::NoObject;
@@ -134,6 +135,12 @@ impl Cluster {
         }))
     }
 
+    /// Whether the namespace is seen to be on its way out. It is asked only where that `may_be`: something in it goes, or
+    /// nothing is there.
+    pub(crate) async fn is_leaving(&self, may_be: bool, within: Duration) -> bool {
+        may_be && matches!(timeout(within, self.namespace_state()).await, Ok(Ok(Some(NamespaceState::Terminating))))
+    }
+
     /// Whether the namespace is seen not to be there, where nothing of it was found: what is not there looks like what is
     /// empty.
     pub(crate) async fn lacks_namespace(&self) -> bool {
@@ -164,6 +171,17 @@ impl Cluster {
 /// Said of a namespace that is not there.
 pub(crate) fn no_namespace(name: &str) -> String {
     format!("there is no namespace {name}")
+}
+
+/// Said of a namespace that is being removed.
+pub(crate) const LEAVING: &str =
+    "it is being removed (Terminating): nothing can be made in it, and nothing else of it was asked";
+
+/// What to do about one.
+pub(crate) fn until_gone(name: &str) -> Remedy {
+    let what_holds =
+        format!("kubectl get namespace {name} -o jsonpath={{.status.conditions}}, which tells what holds it");
+    Remedy::any(["wait until it is gone, and have it made anew".to_owned(), what_holds])
 }
 
 /// So many objects are asked for at once: an answer stays small however large the cluster is.

@@ -18,6 +18,7 @@
 mod clean;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod notes;
 mod same;
 mod settle;
 
@@ -27,7 +28,7 @@ use std::time::Duration;
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
-use clearwater::manifest::ENV_VARS;
+use clearwater::remedy::Advice;
 use clearwater::scale::{MemberState, Members};
 use clearwater::text::Clean;
 use jiff::Timestamp;
@@ -40,17 +41,16 @@ use tokio::time::{Instant, sleep, timeout};
 #[cfg(feature = "metrics")]
 pub use self::metrics::metrics;
 use self::settle::{Settled, settle};
-use crate::cluster::{Cluster, no_namespace};
-use crate::judge::{self, Judged, Stage};
+use crate::cluster::{Cluster, LEAVING, no_namespace, until_gone};
+use crate::judge::{self, About, Judged, Outdated, Stage};
 use crate::observe::look::{BACK_OFF, left};
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Kind, Snapshot};
 use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
-use crate::observe::volumes;
 use crate::observe::{CouldNotLook, MembersSeen, Observation, Subject, look};
 use crate::options::setters;
-use crate::pod::object::{claims, own_container, pod_is_ready};
+use crate::pod::object::{own_container, pod_is_ready};
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
@@ -243,9 +243,15 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     // What is asked one thing after the other is over by then as a whole.
     let cluster = &cluster.before(until);
     let mut snapshot = look::snapshot(cluster, options.timeout).await?;
+    let goes = snapshot.goes();
     let mut foreign = take_foreign(&mut snapshot);
-    let Subjects { release, zone_unread, all: subjects, .. } =
+    let Subjects { release, zone, zone_unread, all: subjects, .. } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
+
+    if cluster.is_leaving(subjects.is_empty() || goes, left(until)).await {
+        let note = Advice::new(format!("namespace {}: {LEAVING}", cluster.namespace), until_gone(&cluster.namespace));
+        return Ok(nothing(cluster, release, at, note.to_string()));
+    }
 
     // And half of what is left for asking again.
     let first = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
@@ -253,8 +259,10 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let mut partial = false;
     let mut open = Vec::new();
     let mut settled = BTreeMap::new();
+    let mut outdated: BTreeMap<Component, Vec<Outdated>> = BTreeMap::new();
     for subject in &subjects {
         let judged = judge::standing(subject, &first.seen);
+        outdated.insert(subject.component(), judged.outdated.clone());
         if judged.stage == Stage::Serving {
             settled.insert(subject.component(), component_status(subject, judged, &first.seen, at));
         } else {
@@ -277,6 +285,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
             .into_iter()
             .filter_map(|(subject, before)| {
                 let now = judge::standing(subject, &next.seen);
+                outdated.insert(subject.component(), now.outdated.clone());
                 let judged = match settle(&before, &now) {
                     Settled::Open => return Some((subject, now)),
                     Settled::Serving => now,
@@ -312,12 +321,32 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         looks,
         unreached,
         complete: !(unreached || blind || unseen || zone_unread.is_some()),
-        notes: notes(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent),
+        notes: notes::of(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent)
+            .into_iter()
+            .chain(notes::of_settings(&zone, outdated.into_values().flatten()))
+            .collect(),
         components,
     };
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
     seen.clean();
     Ok(seen)
+}
+
+/// A look that ends with what there is to say of the namespace: nothing serves in it.
+fn nothing(cluster: &Cluster, release: Release, at: Timestamp, note: String) -> Status {
+    Status {
+        v: VERSION,
+        namespace: cluster.namespace.clone(),
+        release,
+        at,
+        healthy: false,
+        partial: false,
+        unreached: false,
+        complete: true,
+        looks: 1,
+        components: Vec::new(),
+        notes: vec![note],
+    }
 }
 
 /// What a whole deployment has and this namespace does not, where no deployment file says what should be there: an `up`
@@ -367,37 +396,13 @@ impl Glance {
     }
 }
 
-fn notes(
-    snapshot: &Snapshot,
-    zone: Option<&Unasked>,
-    foreign: &[(Component, String)],
-    absent: Option<String>,
-) -> Vec<String> {
-    let mut notes: Vec<String> = snapshot
-        .denied
-        .iter()
-        .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
-        .collect();
-    notes.extend(snapshot.unheard.iter().map(|(kind, why)| format!("what is seen in {}: {why}", kind.resource())));
-    notes.extend(zone.map(|why| match why {
-        Unasked::LeftOut(why) | Unasked::Forbidden(why) => {
-            format!("skipped: names as the containers look them up ({why})")
-        }
-        Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
-    }));
-    notes.extend(etcd_note(snapshot));
-    notes.extend(volumes::KEEPERS.iter().filter_map(|k| Some(volumes::of(snapshot, k)?.to_string())));
-    notes.extend(foreign.iter().map(|(component, pod)| {
-        format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
-    }));
-    notes.extend(absent);
-    notes
-}
-
 fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, at: Timestamp) -> ComponentStatus {
     let component = subject.component();
     let pods = judge::pods(subject, seen);
-    judge::with_cause(subject, &mut judged, seen, at);
+    let fix = judge::with_cause(subject, &mut judged, seen, at);
+    if let (Some(fix), Some(told)) = (fix, judged.problems.iter_mut().find(|p| p.about == About::Pods)) {
+        told.text = Advice::new(std::mem::take(&mut told.text), fix).to_string();
+    }
     let health = match Health::from(judged.stage) {
         Health::Unwell if judge::is_unseen(subject, &judged, seen) => Health::Unseen,
         Health::Serving if judged.problems.is_empty() && !judged.unchecked.is_empty() => Health::Unseen,
@@ -460,13 +465,34 @@ fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
     }
 }
 
-/// Where etcd keeps its data, because it decides what a lost node costs.
-fn etcd_note(snapshot: &Snapshot) -> Option<String> {
-    let pod = snapshot.pods_of(Component::Etcd).into_iter().next()?;
-    Some(if claims(pod).next().is_some() {
-        "etcd keeps the stores' membership on a persistent volume".to_owned()
-    } else {
-        "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it"
-            .to_owned()
-    })
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api;
+
+    /// Each component would be told to be broken by itself.
+    #[tokio::test]
+    async fn a_namespace_that_goes_is_one_note() {
+        let workload = json!({"metadata": {"name": "homer", "generation": 1}, "spec": {"replicas": 1, "selector": {},
+            "template": {"metadata": {"labels": {"service": "homer"}}}}, "status": {"observedGeneration": 1}});
+        let pod = json!({"metadata": {"name": "homer-x", "uid": "u", "labels": {"service": "homer"},
+            "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        let going = move |path: &str| -> Option<Value> {
+            let items = match path.rsplit('/').next()? {
+                "ims" => return Some(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
+                "deployments" => json!([workload]),
+                "pods" => json!([pod]),
+                "statefulsets" | "services" | "events" | "endpointslices" => json!([]),
+                _ => return None,
+            };
+            Some(json!({"metadata": {}, "items": items}))
+        };
+        let (cluster, _) = fake_api::cluster(going);
+        let seen = status(&cluster, &StatusOptions::new()).await.unwrap();
+        let [note] = &seen.notes[..] else { panic!("{seen:?}") };
+        assert!(note.contains("namespace ims") && note.contains("Terminating"), "{note}");
+        assert!(seen.components.is_empty() && !seen.healthy, "{seen:?}");
+    }
 }

@@ -108,6 +108,8 @@ pub enum Permission {
     CreateNamespace,
     /// Take over fields of objects that others manage.
     ForceConflicts,
+    /// Bring the deployment up, and write over what others have changed of it.
+    TakeBack,
     /// Replace the pods of stores.
     ReplaceStores,
     /// Lose the data that a repair costs.
@@ -246,6 +248,7 @@ impl fmt::Display for Permission {
         f.write_str(match self {
             Self::CreateNamespace => "have the namespace made",
             Self::ForceConflicts => "take the field over",
+            Self::TakeBack => "bring the deployment up, and take over what others have changed",
             Self::ReplaceStores => "bring the deployment up, and have its stores replaced",
             Self::LoseData => "bring the deployment up, and agree to lose the data",
             Self::MarkFailed(members) => {

@@ -13,6 +13,7 @@ use clearwater_kube::backup::{BackupOptions, backup};
 use jiff::Timestamp;
 
 pub(super) use self::steps::Steps;
+use super::report::refuse_taken;
 use crate::arguments::{PlaceArgs, USUAL};
 use crate::bounded::{self, LARGEST};
 use crate::context::Context;
@@ -71,9 +72,8 @@ impl Backup {
         if is_piped && self.output.is_some() {
             return Err(CliError::Usage("--to - and --output both write to standard output".to_owned()));
         }
-        if let Some(path) = self.to.as_ref().filter(|path| !is_piped && path.exists() && !path.is_dir()) {
-            // Said before everything is read.
-            return Err(CliError::Write { path: path.clone(), source: io::ErrorKind::AlreadyExists.into() });
+        if let Some(path) = self.to.as_ref().filter(|path| !is_piped && !path.is_dir()) {
+            refuse_taken(path)?;
         }
         let namespace = PlaceArgs::named(self.filename.clone()).namespace(context, self.output.is_none())?;
         let mut options = BackupOptions::new().at_once(self.at_once);

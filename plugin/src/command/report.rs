@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,9 @@ impl Report {
             let text =
                 "--to - writes a zip to standard output, which is a terminal here: lead it to a file or a program";
             return Err(CliError::Usage(text.to_owned()));
+        }
+        if let Some(to) = self.to.as_deref().filter(|_| !is_piped) {
+            refuse_taken(to)?;
         }
         let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, true)?;
@@ -242,6 +245,19 @@ fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(
     Ok(())
 }
 
+/// Refuses a place where no new file can be written, before what is to stand there is gathered.
+pub(super) fn refuse_taken(to: &Path) -> Result<(), CliError> {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let why = if to.symlink_metadata().is_ok() {
+        ErrorKind::AlreadyExists
+    } else if folder.is_some_and(|folder| !folder.is_dir()) {
+        ErrorKind::NotFound
+    } else {
+        return Ok(());
+    };
+    Err(CliError::Write { path: to.to_owned(), source: why.into() })
+}
+
 /// Writes a new file that nobody else may read, and leaves none that is half.
 pub(super) fn write_private(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: to.to_owned(), source };
@@ -267,6 +283,17 @@ mod tests {
         write_private(&to, b"one").unwrap();
         assert!(write_private(&to, b"two").is_err());
         assert_eq!(std::fs::read(&to).unwrap(), b"one");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("r.zip");
+        assert!(refuse_taken(&to).is_ok() && refuse_taken(Path::new("r-that-is-not-there.zip")).is_ok());
+        std::fs::write(&to, b"one").unwrap();
+        for taken in [to, dir.path().to_owned(), dir.path().join("none/r.zip")] {
+            assert!(matches!(refuse_taken(&taken), Err(CliError::Write { .. })), "{taken:?}");
+        }
     }
 
     #[cfg(unix)]

@@ -32,7 +32,7 @@ use kube::{Api, ResourceExt};
 use super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::checks::{self, heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
-use crate::cluster::{Cluster, FIELD_MANAGER, list_all, minor_of};
+use crate::cluster::{Cluster, FIELD_MANAGER, LEAVING, list_all, minor_of, until_gone};
 use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::observe::snapshot::component_of;
 use crate::owner;
@@ -119,15 +119,8 @@ fn namespace_title(cluster: &Cluster) -> String {
 
 /// The one line of a namespace that is being removed: to every further question it is the answer.
 pub(crate) fn leaving(cluster: &Cluster) -> CheckLine {
-    let seen = "it is being removed (Terminating): nothing can be made in it, and nothing else of it was asked";
-    let what_holds = format!(
-        "kubectl get namespace {} -o jsonpath={{.status.conditions}}, which tells what holds it",
-        cluster.namespace
-    );
-    with_fix(
-        line(CheckId::Namespace, namespace_title(cluster), CheckStatus::Failed, seen),
-        Remedy::any(["wait until it is gone, and have it made anew".to_owned(), what_holds]),
-    )
+    let seen = line(CheckId::Namespace, namespace_title(cluster), CheckStatus::Failed, LEAVING);
+    with_fix(seen, until_gone(&cluster.namespace))
 }
 
 fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine {

@@ -313,6 +313,8 @@ impl Scope {
                     service: Some(entry.component.name().to_owned()),
                     // Names in a zone of one's own, and of sprout's functions, are put into DNS after it stands.
                     names: names.given_by_kubernetes(entry.component),
+                    // They are known when they are written.
+                    settings: BTreeMap::new(),
                 },
                 needs: graph
                     .edges()

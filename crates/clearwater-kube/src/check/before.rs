@@ -19,6 +19,7 @@ use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::cluster::{Cluster, is_forbidden};
 use crate::observe::CouldNotLook;
+use crate::observe::given::ZoneSeen;
 use crate::observe::snapshot::Snapshot;
 use crate::rights::{self, Task};
 
@@ -119,6 +120,8 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
         nodes,
         claims,
         cluster: lines,
+        zone: ZoneSeen { stands: None, wanted: None },
+        zones: BTreeMap::new(),
         left_out: options.left_out(),
     };
     let lines = rules::before(&facts);

@@ -9,10 +9,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
+use super::Answers;
 use super::doors::Tried;
 use super::inside::Inside;
 use crate::judge::{self, About, Judged};
 use crate::observe::finding::Part;
+use crate::observe::given::ZoneSeen;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
 use crate::observe::{Observation, Subject};
@@ -54,6 +56,18 @@ pub(super) fn unheard(subject: &Subject, seen: &Observation) -> BTreeMap<CheckId
     unheard
 }
 
+/// The zone that is right, where pods alone tell it: no name of the one that stands is found from inside of any of them, and
+/// cluster DNS answers for another, the first domain of their search lists.
+pub(super) fn told_by_pods(zone: &mut ZoneSeen, inside: &Answers, seen: &Observation, namespace: &str) {
+    let (well, put) = seen.reports.values().fold((0, 0), |sum, r| (sum.0 + r.names.well, sum.1 + r.names.put));
+    let said = inside.values().filter_map(|(_, said)| said.as_ref().ok());
+    let mut searched = said.filter_map(|inside| inside.search.as_deref());
+    let own = searched.find(|domain| domain.starts_with(&format!("{namespace}.svc.")));
+    if zone.wanted.is_none() && zone.stands.is_some() && well == 0 && put > 1 {
+        zone.wanted = own.map(str::to_owned);
+    }
+}
+
 /// What one look saw. An error of a part says why it could not be seen.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -70,6 +84,10 @@ pub(super) struct Facts {
     pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
     /// Lines of what is not judged here: it is the same before a first write.
     pub(super) cluster: Vec<CheckLine>,
+    /// The zone as it stands and as it should be.
+    pub(super) zone: ZoneSeen,
+    /// The zone that pods were started with, by pod, of those that said so.
+    pub(super) zones: BTreeMap<String, String>,
     /// Checks that nobody asked for: they tell nothing.
     pub(super) left_out: BTreeSet<CheckId>,
 }
@@ -95,6 +113,17 @@ impl Facts {
         self.parts.iter().find(|part| part.component == component)
     }
 
+    /// The zone that a pod was started with, where it is not the right one.
+    pub(super) fn other_zone(&self, pod: &str) -> Option<&str> {
+        let right = self.zone.right()?;
+        self.zones.get(pod).map(String::as_str).filter(|zone| *zone != right)
+    }
+
+    /// Whether what such a pod does not do is told with its zone.
+    pub(super) fn is_told_by_zone(&self, pod: &str) -> bool {
+        self.tells(CheckId::Zone) && self.other_zone(pod).is_some()
+    }
+
     /// Which check tells that what is to run in a pod does not.
     pub(super) fn broken(&self, pod: &str) -> Option<CheckId> {
         let problems = self.parts.iter().flat_map(|part| &part.judged.problems);
@@ -110,6 +139,11 @@ impl Facts {
         let problems = self.parts.iter().flat_map(|part| &part.judged.problems);
         let is_question = |about: &About| matches!(about, About::Pod(name, Part::Question(_)) if name == pod);
         problems.into_iter().any(|problem| is_question(&problem.about)) || self.broken(pod).is_some()
+    }
+
+    /// The namespace of the pods.
+    pub(super) fn namespace(&self) -> &str {
+        self.snapshot.pods.values().find_map(|pod| pod.metadata.namespace.as_deref()).unwrap_or_default()
     }
 
     /// Whether somebody was asked and was not heard, as one whose container just ended: another look may hear it.

@@ -14,11 +14,14 @@ use kube::Api;
 use crate::observe::unasked::Unasked;
 use crate::pod::{OPEN, Script, Shell};
 
+/// Where each container has its own etcd proxy (clearwater-etcd `debian/clearwater-etcd.init.d`).
+const ETCD_PROXY: u16 = 4000;
+
 /// The longest that the answer may take.
 const ANSWER: Duration = Duration::from_secs(8);
 
 /// A line for each thing: its name, a blank, its value. The arguments are [`SETTINGS_FILES`], Cassandra's settings, the log
-/// of what fills Ellis' pool, chronos' settings, and directories whose room is wanted, `/` first: what lies on a disk of the
+/// of what fills Ellis' pool, chronos' settings, the port of the container's etcd proxy, and directories whose room is wanted, `/` first: what lies on a disk of the
 /// same size lies on the same disk.
 const TELL: &str = r#"(
   lines() { local line; while IFS= read -r line || [ -n "$line" ]; do printf '%s %s\n' "$1" "$line"; done 2>/dev/null <"$2"; }
@@ -28,6 +31,7 @@ const TELL: &str = r#"(
   section() { local at line; while IFS= read -r line || [ -n "$line" ]; do case $line in '['*) at=$line ;; "$3"*=*) [ "$at" != "$2" ] || printf '%s %s\n' "$1" "${line#*=}" ;; esac; done 2>/dev/null <"$4"; }
   lines ipv6-off /proc/sys/net/ipv6/conf/lo/disable_ipv6
   word nameserver nameserver /etc/resolv.conf
+  word search search /etc/resolv.conf
   word rpc rpc_address: "$4"
   lines shared "$1"
   lines local "$2"
@@ -42,8 +46,13 @@ const TELL: &str = r#"(
   lines memory-limit $cgroup/memory/memory.limit_in_bytes
   lines cpu-ns $cgroup/cpuacct/cpuacct.usage
   tail -n 1 "$5" 2>/dev/null | { IFS= read -r line && printf 'numbers %s\n' "$line"; }
+  {
+    printf 'GET /v2/keys HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
+    IFS= read -r -t 3 line <&3
+    case $? in 0) printf 'proxy %s\n' "${line%$'\r'}" ;; 1) echo 'proxy closed' ;; *) echo 'proxy silent' ;; esac
+  } 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$7" || echo 'proxy refused'
   section chronos-level '[logging]' level "$6"
-  for dir in "${@:7}"; do
+  for dir in "${@:8}"; do
     [ -d "$dir" ] || continue
     { read -r head; read -r fs all used free percent mount; } < <(df -P "$dir" 2>/dev/null) || continue
     if [ "$dir" = / ]; then root=$all; elif [ "$all" = "$root" ]; then continue; fi
@@ -116,6 +125,8 @@ pub(super) struct Inside {
     pub(super) ipv6_off: Option<bool>,
     /// The name servers of its `resolv.conf`.
     pub(super) name_servers: Vec<String>,
+    /// The first search domain of its `resolv.conf`, which Kubernetes makes that of its namespace's Services.
+    pub(super) search: Option<String>,
     /// Cassandra's `rpc_address`.
     pub(super) rpc_address: Option<String>,
     /// `shared_config`, and what is sourced after it.
@@ -128,6 +139,8 @@ pub(super) struct Inside {
     pub(super) missing: Vec<(String, String)>,
     /// Hosts that its settings name, and that lead elsewhere where search domains are put behind them.
     pub(super) astray: Vec<Astray>,
+    /// What its own etcd proxy makes of a read.
+    pub(super) proxy: Option<Proxy>,
     /// chronos' log level, which it reads from its own settings alone.
     pub(super) chronos_level: Option<u32>,
     /// The last line of the log of the script that makes Ellis' numbers.
@@ -136,6 +149,17 @@ pub(super) struct Inside {
     pub(super) full: BTreeMap<String, u8>,
     /// What its control group counts.
     pub(super) usage: Usage,
+}
+
+/// What an etcd proxy makes of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proxy {
+    /// It takes the connection and says nothing: it hangs.
+    Silent,
+    /// Nobody takes the connection, or it is closed without a word.
+    Closed,
+    /// The first line of its answer.
+    Answers(String),
 }
 
 /// A full name that leads to somebody else where the pod's `resolv.conf` is followed.
@@ -174,10 +198,18 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
             "nofile" => inside.nofile = value.parse().ok(),
             "ipv6-off" => inside.ipv6_off = Some(value == "1"),
             "nameserver" => inside.name_servers.push(value.to_owned()),
+            "search" => inside.search = Some(value.to_owned()),
             "rpc" => inside.rpc_address = Some(value.trim_matches(['"', '\'']).to_owned()),
             "shared" => shared.extend([value, "\n"]),
             "local" => local.extend([value, "\n"]),
             "user" => user.extend([value, "\n"]),
+            "proxy" => {
+                inside.proxy = Some(match value {
+                    "silent" => Proxy::Silent,
+                    "refused" | "closed" => Proxy::Closed,
+                    line => Proxy::Answers(line.to_owned()),
+                });
+            }
             "chronos-level" => inside.chronos_level = value.trim().parse().ok(),
             "numbers" => inside.numbers = Some(value.to_owned()),
             "disk" => {
@@ -209,7 +241,7 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
 /// What makes a container tell of itself and of the room in directories.
 fn tell<'d>(directories: impl IntoIterator<Item = &'d str>) -> Script {
     let files = [CASSANDRA_SETTINGS, NUMBERS_LOG, CHRONOS_SETTINGS];
-    Script::new(TELL).args(SETTINGS_FILES).args(files).arg("/").args(directories)
+    Script::new(TELL).args(SETTINGS_FILES).args(files).arg(ETCD_PROXY).arg("/").args(directories)
 }
 
 /// Where a container has volumes that fill up: data, logs. What only hands files in is none of them.
@@ -319,12 +351,22 @@ mod tests {
         let settings = folder.path().join("chronos.conf");
         std::fs::write(&settings, "[http]\nlevel = 9\n[logging]\nfolder = x\nlevel = 5\n[alarms]\n").unwrap();
         let places = [logs.to_str().unwrap(), same.to_str().unwrap()];
-        let line = Script::new(TELL).args(["none"; 5]).arg(settings.display()).arg("/").args(places).line().unwrap();
+        // The kernel takes connections for a program that hangs.
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = hangs.local_addr().unwrap().port();
+        let line = Script::new(TELL)
+            .args(["none"; 5])
+            .arg(settings.display())
+            .arg(silent)
+            .arg("/")
+            .args(places)
+            .line()
+            .unwrap();
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
         let output = std::process::Command::new("bash").args(["-c", &line]).env("PATH", path).output().unwrap();
         let inside = parse(&String::from_utf8(output.stdout).unwrap(), at(0), at(0)).unwrap();
         assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 40), (places[0].to_owned(), 97)]));
-        assert_eq!(inside.chronos_level, Some(5));
+        assert_eq!((inside.chronos_level, inside.proxy), (Some(5), Some(Proxy::Silent)));
     }
 
     #[test]

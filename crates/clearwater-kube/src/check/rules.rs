@@ -1,5 +1,6 @@
 //! What was seen, judged: every rule is a function of one look. Pure.
 
+mod given;
 mod inner;
 mod objects;
 mod service;
@@ -19,6 +20,7 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
     lines.extend(objects::lines(facts));
     lines.extend(service::lines(facts));
     lines.extend(inner::lines(facts));
+    lines.extend(given::lines(facts));
     in_order(lines)
 }
 

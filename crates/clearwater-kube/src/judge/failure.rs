@@ -377,6 +377,7 @@ fn unschedulable(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     if waited < grace || coming_node(rollout, pod).is_some() {
         return None;
     }
+    let uncordon = Meaning::Cordoned.is_in(&message).then(|| UNCORDON.to_owned());
     Some(Failure {
         component: rollout.component,
         kind: FailureKind::Unschedulable,
@@ -384,11 +385,11 @@ fn unschedulable(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         container: None,
         reason: "Unschedulable".to_owned(),
         causes: vec![format!("{}: no node has taken it for {} s", pod_name(pod), waited.as_secs()), message],
-        fix: Remedy::any([
+        fix: Remedy::any(uncordon.into_iter().chain([
             "add a node".to_owned(),
             "free what the message names".to_owned(),
             format!("change components.{}.resources, nodeSelector or tolerations", rollout.component),
-        ]),
+        ])),
     })
 }
 
@@ -588,6 +589,15 @@ pub struct Cause {
     pub text: String,
     /// Whether an image is being pulled.
     pub pulling: bool,
+    /// What to do, where it is known that it does not pass by itself.
+    pub fix: Option<Remedy>,
+}
+
+impl Cause {
+    /// The line with what to do, where nothing else says that.
+    pub(crate) fn told(self) -> String {
+        self.fix.map_or(self.text.clone(), |fix| format!("{}: {fix}", self.text))
+    }
 }
 
 /// The most telling thing about pods that are not ready.
@@ -596,7 +606,8 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
     unready.sort_by_key(|p| p.metadata.name.as_deref());
     if let Some(pod) = unready.first() {
         let name = pod.metadata.name.clone();
-        let cause = |text: String, pulling: bool| Some(Cause { pod: name.clone(), text, pulling });
+        let cause = |text: String, pulling: bool| Some(Cause { pod: name.clone(), text, pulling, fix: None });
+        let with = |fix: Remedy, cause: Option<Cause>| cause.map(|cause| Cause { fix: Some(fix), ..cause });
         let status = pod.status.as_ref();
         let mine = |e: &Event| e.involved_object.name == pod.metadata.name;
         for (container, init) in containers(pod) {
@@ -612,7 +623,7 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
                     });
                     let words = event.and_then(|e| e.message.as_deref()).unwrap_or(message);
                     let seen = shorten(&format!("{reason} {}: {}", container.image, last_words(words)));
-                    return cause(format!("{seen}{PULLED_FROM_ELSEWHERE}"), true);
+                    return with(pulled_from_elsewhere(), cause(format!("{seen}; it is tried again"), true));
                 }
                 "CrashLoopBackOff" => {
                     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
@@ -635,7 +646,9 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
         let told = unscheduled.filter(|c| !c.message.as_deref().is_some_and(|m| Meaning::UnboundClaim.is_in(m)));
         let no_node = |c: &PodCondition| format!("not scheduled: {}", c.message.as_deref().unwrap_or("no node yet"));
         if let Some(c) = told {
-            return cause(shorten(&no_node(c)), false);
+            let is_cordoned = c.message.as_deref().is_some_and(|m| Meaning::Cordoned.is_in(m));
+            let waits = cause(shorten(&no_node(c)), false);
+            return if is_cordoned { with(UNCORDON.into(), waits) } else { waits };
         }
         if let Some((claim, event)) = awaited_volume(rollout, pod) {
             let message = event.message.as_deref().unwrap_or_default();
@@ -668,12 +681,21 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
         return cause(text.to_owned(), false);
     }
     let refused = newest(rollout, |e| e.reason.as_deref() == Some("FailedCreate"))?;
-    Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false })
+    Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false, fix: None })
 }
 
-/// What helps where a registry stays out of reach, or lets nobody have more.
-const PULLED_FROM_ELSEWHERE: &str = "; it is tried again: images.mirror in the deployment file names another registry, \
-                                     images.pullSecrets who asks";
+/// What helps where a registry stays out of reach, lets nobody have more, or is not the one that was meant.
+fn pulled_from_elsewhere() -> Remedy {
+    Remedy::any([
+        "name another registry in images.mirror of the deployment file",
+        "name who asks in images.pullSecrets",
+        "correct images.registry or images.tag",
+    ])
+}
+
+/// What lets a node take pods that somebody has kept from it.
+const UNCORDON: &str =
+    "kubectl uncordon NODE, of a node that somebody cordoned (SchedulingDisabled in kubectl get nodes)";
 
 fn is_unbound(pod: &Pod) -> bool {
     pod.spec.as_ref().is_none_or(|s| s.node_name.is_none())

@@ -14,7 +14,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
 pub mod failure;
+mod outdated;
 pub(crate) mod policy;
 pub mod pull;
 pub mod rollout;
@@ -22,6 +24,11 @@ pub(crate) mod said;
 mod service;
 mod told;
 
-pub use service::{About, Judged, Stage, Stuck, component, pods, stuck};
+pub use about::About;
+pub use outdated::Outdated;
+pub(crate) use outdated::outdated;
+#[cfg(test)]
+pub(crate) use service::SCALED_TO_0;
+pub use service::{Judged, Stage, Stuck, component, pods, stuck};
 pub(crate) use service::{is_unreached, is_unseen, standing};
 pub(crate) use told::with_cause;

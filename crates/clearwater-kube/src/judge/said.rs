@@ -35,6 +35,8 @@ pub(crate) enum Meaning {
     UnboundClaim,
     /// A node does not answer just now (kubernetes `taints/taints.go`).
     NodeFlaps,
+    /// Somebody has cordoned a node (kubernetes scheduler, `nodeunschedulable/node_unschedulable.go`).
+    Cordoned,
     /// The container has no such program (Go's `os/exec`, which runc quotes).
     NoProgram,
     /// The image names no program (containerd `pkg/cri/sbserver/container_create.go`).
@@ -87,6 +89,7 @@ impl Meaning {
             Self::NodeFlaps => {
                 &["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"]
             }
+            Self::Cordoned => &["node(s) were unschedulable"],
             Self::NoProgram => &["executable file not found"],
             Self::NoCommand => &["no command specified"],
             Self::NoFile => &["no such file"],
@@ -118,6 +121,7 @@ mod tests {
             (r#"exec: "bash": executable file not found in $PATH: unknown"#, Meaning::NoProgram),
             ("exec /usr/bin/x: exec format error", Meaning::WrongArchitecture),
             ("pod has unbound immediate PersistentVolumeClaims. preemption: 0/2", Meaning::UnboundClaim),
+            ("0/2 nodes are available: 2 node(s) were unschedulable. preemption: 0/2", Meaning::Cordoned),
             (r#"Failed to pull image "x": rpc error: code = NotFound"#, Meaning::PullFailed),
             ("spec.selector: Invalid value: {}: field is immutable", Meaning::Immutable),
             ("spec: Forbidden: updates to statefulset spec for fields other than", Meaning::Immutable),

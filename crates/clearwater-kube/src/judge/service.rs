@@ -1,43 +1,18 @@
 //! Whether a component serves: the watch, the pods' own answers and the stores' members put together. Pure.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use clearwater::scale::MemberState;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::about::About;
+use super::outdated::{self, Outdated};
 use super::rollout::{self, Rollout};
 use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::Kind;
 use crate::observe::{MembersSeen, Observation, Subject, Workload, members};
 use crate::pod::object::{addresses, claims, pod_is_ready};
-
-/// What a problem of a component is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum About {
-    /// How many pods and endpoints there are, and are ready.
-    Pods,
-    /// What etcd says of the store's members.
-    Members,
-    /// One pod, by name.
-    Pod(String, Part),
-}
-
-impl About {
-    /// Whether it is about a program that does not run.
-    pub(crate) const fn is_program(&self) -> bool {
-        matches!(self, Self::Pod(_, Part::Program(_)))
-    }
-
-    /// Whether two problems of one component can be the same. A pod that is not there or not ready hides what it would
-    /// have answered.
-    pub fn meets(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Pods, Self::Pod(..)) | (Self::Pod(..), Self::Pods) => true,
-            (Self::Pod(one, part), Self::Pod(another, other)) => one == another && part.meets(other),
-            _ => self == other,
-        }
-    }
-}
 
 /// How far a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +29,9 @@ pub enum Stage {
     Serving,
 }
 
+/// What is told of a component that somebody scaled to 0.
+pub(crate) const SCALED_TO_0: &str = "it is scaled to 0: nothing of it runs";
+
 /// The judgement of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
@@ -69,6 +47,8 @@ pub struct Judged {
     pub unchecked: Vec<String>,
     /// Pods of an older revision that only their replacement will renew.
     pub pending: u32,
+    /// Pods of the latest revision that were started with other settings than stand now.
+    pub outdated: Vec<Outdated>,
 }
 
 impl Judged {
@@ -80,6 +60,11 @@ impl Judged {
     /// Why it is no further, in one line; empty where it serves.
     pub fn cause(&self) -> &str {
         self.first().map_or("", |p| &p.text)
+    }
+
+    /// Whether somebody scaled it to 0.
+    pub(crate) fn is_none_wanted(&self) -> bool {
+        self.problems.iter().any(|p| p.about == About::Pods && p.text == SCALED_TO_0)
     }
 
     /// Whether all that is known is that a pod has not been asked yet: its answer follows at once.
@@ -95,8 +80,15 @@ impl Judged {
 
 /// Judges one component.
 pub fn component(subject: &Subject, seen: &Observation) -> Judged {
-    let mut judged =
-        Judged { stage: Stage::Serving, ready: 0, wanted: 0, problems: Vec::new(), unchecked: Vec::new(), pending: 0 };
+    let mut judged = Judged {
+        stage: Stage::Serving,
+        ready: 0,
+        wanted: 0,
+        problems: Vec::new(),
+        unchecked: Vec::new(),
+        pending: 0,
+        outdated: outdated::outdated(subject, seen),
+    };
     for workload in &subject.workloads {
         let (stage, cause) = workload_stage(seen, workload, &mut judged);
         if stage < judged.stage {
@@ -115,6 +107,7 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
             .filter_map(|p| Some((pod_name(p), seen.reports.get(p.metadata.uid.as_deref()?)?)))
             .flat_map(|(name, r)| r.problems.iter().map(move |p| of_pod(name, p)))
             .collect();
+        said.splice(0..0, outdated::other_zones(subject, &judged.outdated));
         said.append(&mut judged.problems);
         // Nor does a pod become ready that a dead member keeps from joining.
         said.extend(dead_members(subject, seen));
@@ -133,7 +126,7 @@ pub(crate) fn standing(subject: &Subject, seen: &Observation) -> Judged {
     }
     // All that is asked for is there, and nobody answers.
     if judged.stage == Stage::Serving && !subject.workloads.is_empty() && judged.wanted == 0 {
-        judged.problems.push(pods_lack("it is scaled to 0: nothing of it runs".to_owned()));
+        judged.problems.push(pods_lack(SCALED_TO_0.to_owned()));
         judged.stage = Stage::Settling;
     }
     judged
@@ -303,7 +296,8 @@ fn dead_members(subject: &Subject, seen: &Observation) -> Vec<Finding<About>> {
 
 fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Finding<About>>) {
     let pods = pods(subject, seen);
-    let mut problems = Vec::new();
+    let mut problems: Vec<Finding<About>> = outdated::other_zones(subject, &judged.outdated);
+    let astray: BTreeSet<String> = judged.outdated.iter().filter(|o| o.zone.is_some()).map(|o| o.pod.clone()).collect();
     if let Some(service) = &subject.service {
         if seen.snapshot.blind(Kind::EndpointSlice).is_some() {
             judged.unchecked.push("endpoints: needs list and watch endpointslices.discovery.k8s.io".to_owned());
@@ -324,7 +318,9 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
         match pod.metadata.uid.as_deref().and_then(|uid| seen.reports.get(uid)) {
             Some(report) if report.full => {
                 let several = pods.len() > 1;
-                problems.extend(report.problems.iter().map(|p| {
+                // What is found from inside of it says nothing of a zone in which it does not look.
+                let told = |p: &&Finding<Part>| !(astray.contains(name) && matches!(p.about, Part::Name(_)));
+                problems.extend(report.problems.iter().filter(told).map(|p| {
                     let mut problem = of_pod(name, p);
                     if several {
                         problem.text = format!("{name}: {}", problem.text);
@@ -337,7 +333,13 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
                 // What could not be asked of its programs is not known of them either.
                 judged.unchecked.extend(report.iter().flat_map(|report| report.unchecked.iter().cloned()));
                 let about = About::Pod(name.to_owned(), Part::NotAsked);
-                problems.push(Finding::new(about, format!("pod {name} has not been asked yet")));
+                let text = match &subject.service {
+                    Some(service) if pod_is_ready(pod) && !seen.snapshot.may_be_asked(subject, pod) => {
+                        format!("pod {name} has not been asked yet: no ready endpoint of Service {service} leads to it")
+                    }
+                    _ => format!("pod {name} has not been asked yet"),
+                };
+                problems.push(Finding::new(about, text));
             }
         }
     }

@@ -3,12 +3,13 @@
 use clearwater::remedy::Remedy;
 use jiff::Timestamp;
 
+use super::about::About;
 use super::failure::{self, RolloutContext};
-use super::service::{self, About, Judged, Stage};
+use super::service::{self, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::{Exits, Observation, Subject};
 
-/// Puts why a component's pods do not come among its problems, and yields what to do about that where waiting cannot help.
+/// Puts why a component's pods do not come among its problems, and yields what to do about that where waiting may not help.
 /// One look has seen no exits but those that its pods still tell.
 pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observation, at: Timestamp) -> Option<Remedy> {
     if judged.stage >= Stage::Settling {
@@ -23,11 +24,11 @@ pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observat
     let failure = failure::judge(&rollout);
     let (cause, fix) = match failure {
         Some(failure) => (Some(failure.causes.join(": ")), Some(failure.fix)),
-        None => (failure::cause(&rollout).map(|c| c.text), None),
+        None => failure::cause(&rollout).map_or((None, None), |c| (Some(c.text), c.fix)),
     };
     // What a program says of itself comes before what Kubernetes sees from outside.
     let stuck = service::stuck(subject, seen).len();
-    let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_program()).count();
+    let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_of_the_pod_itself()).count();
     if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
         judged.problems.insert(place, Finding::new(About::Pods, cause));
     }
@@ -70,6 +71,7 @@ mod tests {
             workloads: vec![Workload { kind: WorkloadKind::Deployment, name: "bono".to_owned() }],
             service: None,
             names: Vec::new(),
+            settings: std::collections::BTreeMap::new(),
         };
         (subject, Observation::of(snapshot))
     }
@@ -78,7 +80,7 @@ mod tests {
     fn a_new_image_that_cannot_be_pulled_is_told_beside_what_still_serves() {
         for (message, told, fix) in [
             ("manifest unknown", "manifest unknown", Some("r.example/bono:2 does not exist")),
-            ("dial tcp 192.0.2.1:443: i/o timeout", "images.mirror in the deployment file", None),
+            ("dial tcp 192.0.2.1:443: i/o timeout", "i/o timeout", Some("images.mirror of the deployment file")),
         ] {
             let (subject, seen) = rolling("ImagePullBackOff", message);
             let mut judged = service::standing(&subject, &seen);

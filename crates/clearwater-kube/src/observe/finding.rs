@@ -15,6 +15,8 @@ pub enum Part {
     Question(usize),
     /// A name that must be found from inside the pod.
     Name(String),
+    /// The zone that it was started with, where it is to be another.
+    Zone,
 }
 
 impl Part {

@@ -21,6 +21,7 @@ pub(crate) mod cluster_dns;
 pub(crate) mod etcd;
 pub(crate) mod exits;
 pub mod finding;
+pub(crate) mod given;
 pub(crate) mod kubelets;
 pub(crate) mod look;
 pub mod members;
@@ -37,6 +38,7 @@ pub(crate) mod volumes;
 pub(crate) mod watch_pod;
 
 pub use exits::Exits;
+pub use given::RunsWith;
 pub use look::CouldNotLook;
 pub use members::MembersSeen;
 pub use observation::Observation;

@@ -1,5 +1,6 @@
 //! One pod asked how it is: its programs, its own answers and the names by which others know it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::finding::{Finding, Part};
+use super::given::{RunsWith, compare, variables};
 use super::report::{NotJoined, Report};
 use super::subject::Subject;
 use crate::cluster::Cluster;
@@ -57,6 +59,8 @@ pub struct ProbeTarget {
     pub entry: &'static Entry,
     /// Names that must be found from inside the pod: those by which others know the component.
     pub names: Vec<String>,
+    /// The variables that its container takes from the deployment's ConfigMap, with what stands there.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl ProbeTarget {
@@ -74,6 +78,7 @@ impl ProbeTarget {
             address,
             entry: subject.entry,
             names: subject.names.clone(),
+            settings: variables(own, &subject.settings),
         })
     }
 }
@@ -207,6 +212,7 @@ impl Prober {
         }
         if depth == Depth::Programs {
             report.not_joined = self.not_joined().await;
+            report.runs_with = self.runs_with().await;
         }
         if depth == Depth::Full {
             for (number, question) in self.target.entry.health.iter().enumerate() {
@@ -231,6 +237,7 @@ impl Prober {
                 }
                 report.names.count(before, (report.problems.len(), report.unchecked.len()));
             }
+            report.runs_with = self.runs_with().await;
         }
         if let Some(first) = report.troubles.first().filter(|t| !t.is_starting()) {
             let program = first.program.clone();
@@ -286,6 +293,15 @@ impl Prober {
             "bare" => Some(NotJoined { holds_data: false }),
             _ => None,
         }
+    }
+
+    /// With what of its settings the container runs. `None` also where nobody may look: its programs are not known then, either.
+    async fn runs_with(&mut self) -> Option<RunsWith> {
+        if self.target.settings.is_empty() || self.target.entry.programs.is_empty() || self.no_shell.is_some() {
+            return None;
+        }
+        let asked = compare(&self.target.settings);
+        RunsWith::read(&self.run(&asked).await.ok()?.text)
     }
 
     async fn ask_supervisord(&mut self) -> Result<Result<Vec<supervisor::ProgramState>, String>, AskError> {

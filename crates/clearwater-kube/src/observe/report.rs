@@ -3,6 +3,7 @@
 use clearwater::event::LogExcerpt;
 
 use super::finding::{Finding, Part};
+use super::given::RunsWith;
 use crate::pod::AskError;
 use crate::pod::supervisor::Trouble;
 
@@ -35,6 +36,8 @@ pub struct Report {
     pub names: Tally,
     /// What a member has only from its joining is missing from its container.
     pub not_joined: Option<NotJoined>,
+    /// With what of its settings its container runs, where it was asked.
+    pub runs_with: Option<RunsWith>,
 }
 
 /// How many of some questions were answered as they should be. Those that could not be put are in neither number.

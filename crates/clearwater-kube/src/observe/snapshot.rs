@@ -187,6 +187,14 @@ impl Snapshot {
         Kind::ALL.iter().all(|k| self.known.contains(k) || self.denied.contains(k))
     }
 
+    /// Whether something of it is being removed.
+    pub(crate) fn goes(&self) -> bool {
+        let goes = |meta: &ObjectMeta| meta.deletion_timestamp.is_some();
+        self.pods.values().any(|o| goes(&o.metadata))
+            || self.deployments.values().any(|o| goes(&o.metadata))
+            || self.stateful_sets.values().any(|o| goes(&o.metadata))
+    }
+
     /// A component's pods, in the order of their names, those on their way out left out.
     pub fn pods_of(&self, component: Component) -> Vec<&Pod> {
         let mut pods: Vec<&Pod> = self

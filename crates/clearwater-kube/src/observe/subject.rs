@@ -15,15 +15,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Resource;
 use tokio::time::timeout;
 
+use super::given::{ZONE, ZoneSeen};
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use super::unasked::Unasked;
 use crate::cluster::{Cluster, say};
 use crate::deadline::no_answer;
 use crate::owner::has_our_label;
-use crate::pod::object::{controller_of, own_container, pod_is_ready};
+use crate::pod::object::{addresses, controller_of, own_container, pod_is_ready};
 
-/// The longest that reading the zone may take.
-const ZONE: Duration = Duration::from_secs(2);
+/// The longest that reading the settings may take.
+const SETTINGS: Duration = Duration::from_secs(2);
 
 /// A workload, by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,9 @@ pub struct Subject {
     pub service: Option<String>,
     /// Names that must be found from inside its pods: those by which others know it.
     pub names: Vec<String>,
+    /// What the ConfigMap holds, or is to hold, that its containers take their environment from; empty where that is of no
+    /// interest.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Subject {
@@ -78,7 +82,7 @@ impl Subject {
     pub(crate) fn standing(entry: &'static Entry, workloads: Vec<Workload>, snapshot: &Snapshot) -> Self {
         let service = entry.component.name();
         let service = snapshot.services.contains_key(service).then(|| service.to_owned());
-        Self { entry, workloads, service, names: Vec::new() }
+        Self { entry, workloads, service, names: Vec::new(), settings: BTreeMap::new() }
     }
 
     /// The component.
@@ -158,7 +162,12 @@ impl Snapshot {
         }
         self.slices_of(service).filter_map(|s| held::<Vec<Endpoint>>(&s.endpoints)).flatten().any(|e| {
             let ready = e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
-            ready && e.target_ref.as_ref().is_some_and(|t| t.name == pod.metadata.name)
+            let is_its = |of: &Endpoint| match &of.target_ref {
+                Some(target) => target.name == pod.metadata.name,
+                // Of slices that were made by hand, and by some controllers, the address tells.
+                None => of.addresses.iter().filter_map(|a| a.parse().ok()).any(|ip| addresses(pod).contains(&ip)),
+            };
+            ready && is_its(e)
         })
     }
 }
@@ -236,7 +245,9 @@ pub(crate) struct Subjects {
     pub(crate) release: Release,
     /// The names by which components are found, where they are known.
     pub(crate) names: Option<Names>,
-    /// Why the zone in which containers look names up could not be read.
+    /// The zone in which containers look names up.
+    pub(crate) zone: ZoneSeen,
+    /// Why that could not be read.
     pub(crate) zone_unread: Option<Unasked>,
     pub(crate) all: Vec<Subject>,
 }
@@ -245,12 +256,25 @@ impl Subjects {
     /// Those of the deployment file; without one, those that stand.
     pub(crate) async fn of(cluster: &Cluster, snapshot: &Snapshot, deployment: Option<&Deployment>) -> Self {
         let release = deployment.map_or_else(|| release(snapshot), Deployment::release);
-        let (names, zone_unread) = match deployment {
-            Some(deployment) => (Some(deployment.names()), None),
-            None => names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
+        let (mut settings, zone_unread) = match settings(cluster).await {
+            Ok(settings) => (settings, None),
+            Err(why) => (BTreeMap::new(), Some(why)),
         };
-        let all = all(snapshot, deployment, release, names.as_ref());
-        Self { release, names, zone_unread, all }
+        let zone = ZoneSeen::of(&cluster.namespace, settings.get(ZONE).cloned(), deployment.map(Deployment::zone));
+        // Containers are compared with what is right, whatever stands.
+        if let Some((_, wanted)) = zone.wrong() {
+            settings.insert(ZONE.to_owned(), wanted.to_owned());
+        }
+        let names = match (deployment, zone.right()) {
+            (Some(deployment), _) => Some(deployment.names()),
+            (None, Some(zone)) => Some(Names::standing(release, &cluster.namespace, zone)),
+            (None, None) => None,
+        };
+        let mut all = all(snapshot, deployment, release, names.as_ref());
+        for subject in &mut all {
+            subject.settings.clone_from(&settings);
+        }
+        Self { release, names, zone, zone_unread, all }
     }
 }
 
@@ -303,18 +327,23 @@ pub(crate) fn zone_line(unread: &Unasked) -> CheckLine {
     CheckLine { id: CheckId::Names, title, status: unread.status(), detail: unread.why().to_owned(), fix: None }
 }
 
-/// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says
-/// none.
-pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, Unasked> {
-    let map = match timeout(ZONE, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
+/// What stands in the ConfigMap that containers take their environment from; nothing where there is none.
+async fn settings(cluster: &Cluster) -> Result<BTreeMap<String, String>, Unasked> {
+    let map = match timeout(SETTINGS, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
         Ok(Ok(map)) => map,
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
             return Err(Unasked::forbidden("needs get configmaps"));
         }
         Ok(Err(error)) => return Err(Unasked::failed(say(&error))),
-        Err(_) => return Err(Unasked::failed(no_answer(ZONE))),
+        Err(_) => return Err(Unasked::failed(no_answer(SETTINGS))),
     };
-    let zone = map.and_then(|map| map.data?.remove("ZONE")).filter(|z| !z.is_empty());
+    Ok(map.and_then(|map| map.data).unwrap_or_default())
+}
+
+/// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says
+/// none.
+pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, Unasked> {
+    let zone = settings(cluster).await?.remove(ZONE).filter(|zone| !zone.is_empty());
     Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))
 }
 
@@ -372,5 +401,30 @@ mod tests {
         assert_eq!(snapshot.pods.keys().collect::<Vec<_>>(), ["cassandra-0", "etcd", "nobody", "sprout-5f6-x"]);
         assert_eq!(snapshot.slices["sprout"].endpoints.len(), 1);
         assert_eq!(snapshot.deployments.keys().collect::<Vec<_>>(), ["sprout"]);
+    }
+
+    /// A Service without a selector has slices that people or other controllers made.
+    #[test]
+    fn a_slice_without_names_publishes_pods_by_their_addresses() {
+        let of = |value: Value| serde_json::from_value(value).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "homer-x", "uid": "u", "labels": {"service": "homer"}},
+            "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}}))
+            .unwrap();
+        let asked = |endpoint: Value| {
+            let mut snapshot = Snapshot::default();
+            let service = json!({"metadata": {"name": "homer"}});
+            snapshot.absorb(WatchEvent::Service(Update::All(vec![serde_json::from_value(service).unwrap()])));
+            let slice = json!({"metadata": {"name": "s", "labels": {"kubernetes.io/service-name": "homer"}},
+                "addressType": "IPv4", "endpoints": [endpoint]});
+            snapshot.absorb(WatchEvent::EndpointSlice(Update::All(vec![of(slice)])));
+            let subject = Subject::standing(entry(Release::Hunter, Component::Homer).unwrap(), Vec::new(), &snapshot);
+            snapshot.may_be_asked(&subject, &pod)
+        };
+        assert!(asked(json!({"addresses": ["10.0.0.1"]})));
+        assert!(asked(json!({"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": "homer-x"}})));
+        assert!(!asked(json!({"addresses": ["10.0.0.2"]})));
+        assert!(!asked(json!({"addresses": ["10.0.0.1"], "conditions": {"ready": false}})));
+        assert!(!asked(json!({"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": "another"}})));
     }
 }

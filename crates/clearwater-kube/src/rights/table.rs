@@ -173,6 +173,8 @@ const NODES: AccessRule = rule(LIST, "", &["nodes"]).cluster().or_without("room 
 const NAMESPACE: AccessRule = rule(GET, "", &["namespaces"]).cluster().or_unchecked("whether the namespace is there");
 /// What is not there looks like what is empty.
 const NAMESPACE_OF_NOTHING: AccessRule = NAMESPACE.only_if("nothing is found in it");
+/// To every further question that is the answer.
+const NAMESPACE_OF_LEAVING: AccessRule = NAMESPACE.only_if("something in it is on its way out");
 const DOMAIN: &str = "the cluster's own domain";
 
 /// How the cluster's DNS is found, with the file that it reads.
@@ -228,13 +230,13 @@ const STATUS: &[AccessRule] = &[
     rule(WATCH, APPS, &["deployments", "statefulsets"]).or_without("how many pods there are to be"),
     rule(WATCH, "", &["events"]).or_without("why pods wait and what was refused"),
     rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
-    rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
+    rule(GET, "", &["configmaps"]).or_unchecked("the zone, and the other settings that pods are to run with"),
     LAST_LINES,
     NAMESPACE_OF_NOTHING,
+    NAMESPACE_OF_LEAVING,
 ];
 
 const CHECK: &[AccessRule] = &[
-    NAMESPACE.only_if("pods are on their way out"),
     rule(LIST, "", &["persistentvolumeclaims"]).or_without("what earlier deployments left"),
     rule(LIST, "", &["nodes"]).cluster().or_without("the nodes and their kernels"),
 ];
@@ -263,6 +265,7 @@ const SCALE: &[AccessRule] = &[
     NODES,
     rule(LIST, "", &["pods"]).cluster().or_without("room on the nodes"),
     NAMESPACE_OF_NOTHING,
+    NAMESPACE_OF_LEAVING,
 ];
 
 const AUTOSCALE: &[AccessRule] = &[

@@ -19,7 +19,7 @@ use super::situation::replicas;
 use super::target::{ScaleTarget, Unfit, names, target};
 use super::watch::{Shared, keep, look};
 use super::{End, ScaleOptions, Scaling, check};
-use crate::cluster::{Cluster, no_namespace, say};
+use crate::cluster::{Cluster, LEAVING, no_namespace, say, until_gone};
 use crate::deadline::no_api_answer;
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
@@ -47,6 +47,11 @@ pub(super) async fn steps(
     let is_empty = seen.snapshot.deployments.is_empty() && seen.snapshot.stateful_sets.is_empty();
     if is_empty && asked.lacks_namespace().await {
         return Err((Outcome::NotFound, Advice::new(no_namespace(&cluster.namespace), Remedy::ChooseNamespace)));
+    }
+
+    if asked.is_leaving(is_empty || seen.snapshot.goes(), cluster.policy.timeout()).await {
+        let text = format!("nothing was changed: namespace {}: {LEAVING}", cluster.namespace);
+        return Err((Outcome::PreflightFailed, Advice::new(text, until_gone(&cluster.namespace))));
     }
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);

@@ -25,7 +25,7 @@ use super::watch::{Shared, look};
 use super::write::{SetError, budget, keep_budget, set_replicas};
 use crate::apply::ApplyError;
 use crate::cluster::{Cluster, say};
-use crate::judge::failure::{self, Failure};
+use crate::judge::failure::{self, Cause, Failure};
 use crate::judge::{self, Judged, Stage};
 use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{Observation, members};
@@ -204,7 +204,7 @@ impl Execution {
     /// Why the component is no further, in one line.
     fn cause(&self) -> String {
         self.look(|seen, target| {
-            let live = failure::cause(&target.rollout(seen)).map(|c| c.text);
+            let live = failure::cause(&target.rollout(seen)).map(Cause::told);
             let cause = live.unwrap_or_else(|| judge::component(&target.subject, seen).cause().to_owned());
             if cause.is_empty() { target.stopping(seen) } else { cause }
         })

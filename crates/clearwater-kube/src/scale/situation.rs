@@ -243,6 +243,7 @@ mod tests {
                 workloads: workloads.iter().map(|&(kind, name)| Workload { kind, name: name.to_owned() }).collect(),
                 service: None,
                 names: Vec::new(),
+                settings: std::collections::BTreeMap::new(),
             },
             release: Release::Hunter,
             to,

@@ -61,6 +61,7 @@ mod tests {
             problems,
             unchecked: Vec::new(),
             pending: 0,
+            outdated: Vec::new(),
         }
     }
 

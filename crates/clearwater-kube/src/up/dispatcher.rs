@@ -7,6 +7,7 @@ mod end;
 mod fail;
 mod hold;
 mod open;
+mod renew;
 mod repair;
 mod unit;
 mod unstarted;
@@ -31,7 +32,7 @@ use self::open::{Late, NamesGate};
 use self::unit::{Applied, Hold, Phase, Stated, Units, Written};
 use super::UpOptions;
 use crate::cluster::Cluster;
-use crate::judge::failure::{self, RolloutContext};
+use crate::judge::failure::{self, Cause, RolloutContext};
 use crate::judge::{self, Judged, Stage};
 use crate::observe::Observation;
 use crate::observe::observation::Observed;
@@ -347,8 +348,13 @@ impl Dispatcher {
         }
         let judged = judge::component(&self.units[component].part.subject, &self.seen);
         let now = Instant::now();
+        if self.renew_next(component, &judged).await {
+            return false;
+        }
         let unit = &mut self.units[component];
-        unit.pending = judged.pending;
+        // What is no store is renewed.
+        let outdated = if component.is_store() { judged.outdated.len() } else { 0 };
+        unit.pending = judged.pending + u32::try_from(outdated).unwrap_or(u32::MAX);
         judged.cause().clone_into(&mut unit.cause);
         if judged.stage >= Stage::Settling {
             unit.ready.get_or_insert(now);
@@ -403,11 +409,11 @@ impl Dispatcher {
             (Stated::Settling, cause.clone(), EventKind::Settling { component: name, cause })
         } else if let Some(live) = live.as_ref().filter(|l| l.pulling) {
             unit.pulled = Some(now);
-            let pod = live.pod.clone().unwrap_or_default();
-            (Stated::Pulling, live.text.clone(), EventKind::Pulling { component: name, pod, cause: live.text.clone() })
+            let (pod, cause) = (live.pod.clone().unwrap_or_default(), live.clone().told());
+            (Stated::Pulling, cause.clone(), EventKind::Pulling { component: name, pod, cause })
         } else {
             let from_programs = judged.said_by_program().map(str::to_owned);
-            let cause = from_programs.or(live.map(|l| l.text)).unwrap_or_else(|| judged.cause().to_owned());
+            let cause = from_programs.or(live.map(Cause::told)).unwrap_or_else(|| judged.cause().to_owned());
             let (ready, wanted) = (judged.ready, judged.wanted);
             (Stated::Starting, cause.clone(), EventKind::Starting { component: name, ready, wanted, cause })
         };

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::Serialize;
 
 use super::Component;
@@ -281,6 +283,23 @@ impl Asks {
             | Self::EtcdHealth(port)
             | Self::Stun(port) => vec![port],
             Self::OneNameServer { .. } => Vec::new(),
+        }
+    }
+}
+
+/// As an operator would say it.
+impl fmt::Display for Asks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Tcp(ports) => write!(f, "TCP connect to {}", list(ports)),
+            Self::Http { port, path, .. } => write!(f, "HTTP GET {path} on {port}"),
+            Self::SipOptions(ports) => write!(f, "SIP OPTIONS on {}", list(ports)),
+            Self::MemcachedVersion(port) => write!(f, "memcached version on {port}"),
+            Self::CqlOptions(port) => write!(f, "CQL OPTIONS on {port}"),
+            Self::EtcdHealth(port) => write!(f, "HTTP GET /health on {port}"),
+            Self::Stun(port) => write!(f, "STUN binding on UDP {port}"),
+            Self::OneNameServer { file } => write!(f, "[dns] servers in {file}"),
         }
     }
 }

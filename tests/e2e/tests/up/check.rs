@@ -231,3 +231,37 @@ fn known_problems_are_found_in_a_running_deployment() -> Result<()> {
     ensure!(found == planted.collect(), "{found:?}\n{}", ran.out);
     Ok(())
 }
+
+/// Somebody changes the settings that all share: what follows from it is told with it, and `up` writes it back and starts anew
+/// what runs with it.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_wrong_zone_is_one_finding_and_up_mends_it() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-zone")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let failed = || -> Result<(BTreeSet<String>, String)> {
+        let ran = plugin.run(&["check", "-o", "json"])?.expect(5)?;
+        let checks: Value = serde_json::from_str(&ran.out)?;
+        Ok((ids(&checks, "failed"), ran.out))
+    };
+    plugin.run_within(PATIENCE, &["up", "--yes", "--only=etcd,chronos,homer,ralf"])?.expect(0)?;
+    kubectl.run(["patch", "configmap", "env-vars", "-p", r#"{"data":{"ZONE":"elsewhere.svc.cluster.local"}}"#])?;
+    let (ids, out) = failed()?;
+    ensure!(ids.iter().eq(["zone"]) && out.contains("no pod was started with it yet"), "{out}");
+    let status = plugin.run(&["status"])?.expect(0)?;
+    ensure!(status.out.contains("key ZONE: it is elsewhere.svc.cluster.local"), "{}", status.out);
+    kubectl.run(["rollout", "restart", "deployment/ralf"])?;
+    kubectl.run(["rollout", "status", "deployment/ralf", "--timeout=90s"])?;
+    let (ids, out) = failed()?;
+    ensure!(ids.iter().eq(["zone"]) && out.contains("were started with elsewhere.svc.cluster.local"), "{out}");
+    let status = plugin.run(&["status"])?.expect(5)?;
+    ensure!(status.out.contains("was started with ZONE=elsewhere.svc.cluster.local"), "{}", status.out);
+    let only = "--only=etcd,chronos,homer,ralf";
+    let ran = plugin.run_within(PATIENCE, &["up", "--yes", "--force-conflicts", only])?.expect(0)?;
+    ensure!((ran.out + &ran.err).contains("it was started with another value of ZONE than configmap/env-vars has"));
+    plugin.run(&["status"])?.expect(0)?;
+    plugin.run(&["check"])?.expect(0)?;
+    Ok(())
+}

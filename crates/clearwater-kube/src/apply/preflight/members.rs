@@ -7,6 +7,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
+use clearwater::scale::Members;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -17,7 +18,7 @@ use crate::cluster::{Cluster, list_all};
 use crate::observe::snapshot::component_of;
 use crate::observe::{MembersSeen, etcd, members};
 use crate::owner;
-use crate::pod::object::{addresses, pod_is_ready, ready_since};
+use crate::pod::object::{addresses, claims, pod_is_ready, ready_since};
 use crate::pod::{AskError, etcd_health};
 
 /// The longest that looking into etcd may take.
@@ -32,16 +33,33 @@ struct ReadyMember {
     is_older: bool,
 }
 
-/// The etcd pod that is ready, and the members of each store that are, by the store's key.
-fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<ReadyMember>>)> {
+/// What stands of a store.
+#[derive(Default)]
+struct StandingStore {
+    title: &'static str,
+    ready: Vec<ReadyMember>,
+    /// Every pod of it with its addresses, ready or not.
+    pods: Vec<(String, Vec<IpAddr>)>,
+    /// Whether a member may have no pod just now and come back in another one.
+    comes_back: bool,
+}
+
+/// The etcd pod that is ready, and what stands of each store, by the store's key.
+fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, StandingStore>)> {
     let of = |component: Component| pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p));
     let etcd = of(Component::Etcd).next()?;
     let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let mut stores: BTreeMap<&'static str, Vec<ReadyMember>> = BTreeMap::new();
+    let mut stores: BTreeMap<&'static str, StandingStore> = BTreeMap::new();
     for part in &scope.parts {
         let Some(clustering) = &part.subject.entry.clustering else { continue };
-        let ready = stores.entry(clustering.etcd_key).or_default();
-        for pod in of(part.subject.component()) {
+        let component = part.subject.component();
+        let StandingStore { title, ready, pods: all, comes_back } = stores.entry(clustering.etcd_key).or_default();
+        *title = clustering.title;
+        for pod in pods.iter().filter(|pod| component_of(*pod) == Some(component)) {
+            all.push((pod.name_any(), addresses(pod)));
+            *comes_back |= component == Component::Cassandra && claims(pod).next().is_some() && !pod_is_ready(pod);
+        }
+        for pod in of(component) {
             let addresses = addresses(pod);
             if !addresses.is_empty() {
                 let is_older = ready_since(pod) < began;
@@ -52,14 +70,31 @@ fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str,
     Some((etcd.name_any(), stores))
 }
 
+/// What there is to say of the members of a store that no pod stands behind: a run takes them off the list.
+fn dead(store: &StandingStore, read: &Members) -> Vec<CheckLine> {
+    let placed: Vec<(&str, Vec<IpAddr>)> =
+        store.pods.iter().map(|(pod, addresses)| (pod.as_str(), addresses.clone())).collect();
+    // One that comes has no address yet. Where there is no pod at all the store is being made.
+    if placed.is_empty() || store.comes_back || placed.iter().any(|(_, addresses)| addresses.is_empty()) {
+        return Vec::new();
+    }
+    let told = members::dead(read, store.title, &placed).into_iter().map(|text| {
+        let detail = format!("{text}: it went without leaving, and is marked as failed, which loses nothing");
+        line(CheckId::Members, format!("members of {}", store.title), CheckStatus::Warning, detail)
+    });
+    told.collect()
+}
+
 /// What there is to say of the stores' lists of members.
-fn lists(lists: &[(Vec<ReadyMember>, MembersSeen)]) -> Vec<CheckLine> {
+fn lists(lists: &[(StandingStore, MembersSeen)]) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     let mut lines = Vec::new();
-    let (mut lost, mut missing) = (Vec::new(), Vec::new());
-    for (ready, read) in lists {
+    let (mut lost, mut missing, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    for (store, read) in lists {
+        let ready = &store.ready;
         match read {
             MembersSeen::Read(members) => {
+                gone.extend(dead(store, members));
                 for member in ready.iter().filter(|m| members::of(members, &m.addresses).is_none()) {
                     let address = member.addresses.first().map(IpAddr::to_string).unwrap_or_default();
                     let told = format!("{} member {address} ({})", member.title, member.pod);
@@ -96,6 +131,7 @@ fn lists(lists: &[(Vec<ReadyMember>, MembersSeen)]) -> Vec<CheckLine> {
     } else if lines.is_empty() && !lists.is_empty() {
         lines.push(line(CheckId::Etcd, title, CheckStatus::Ok, ""));
     }
+    lines.extend(gone);
     lines
 }
 
@@ -170,8 +206,9 @@ mod tests {
             let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
             MembersSeen::of(key, Ok(value.to_owned()))
         };
+        let of = |ready: Vec<ReadyMember>| StandingStore { title: "Chronos", ready, ..StandingStore::default() };
         let judged = |ready: Vec<ReadyMember>, value: &str| {
-            let line = lists(&[(ready, read(value))]).remove(0);
+            let line = lists(&[(of(ready), read(value))]).remove(0);
             (line.status, format!("{} {} {}", line.title, line.detail, line.fix.map(String::from).unwrap_or_default()))
         };
         let normal = r#"{"10.0.0.1": "normal"}"#;
@@ -188,6 +225,33 @@ mod tests {
         assert_eq!(status, CheckStatus::Refused);
         for word in ["node_type_chronos/clustering/chronos", "\"; id > /tmp/x #\"", "somebody else", "etcdctl"] {
             assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+
+    /// Whoever asks what a run would do is told of it before the run does it.
+    #[test]
+    fn a_member_that_no_pod_stands_behind_is_told() {
+        let told = |pods: &[(&str, &[&str])], comes_back: bool| -> Vec<String> {
+            let all = pods
+                .iter()
+                .map(|(pod, addresses)| ((*pod).to_owned(), addresses.iter().map(|a| a.parse().unwrap()).collect()));
+            let store = StandingStore { title: "Chronos", pods: all.collect(), comes_back, ..StandingStore::default() };
+            let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
+            let read = MembersSeen::of(key, Ok(r#"{"10.0.0.1": "normal", "10.0.0.9": "normal"}"#.to_owned()));
+            let lines = lists(&[(store, read)]);
+            assert!(lines.iter().any(|l| l.id == CheckId::Etcd && l.status == CheckStatus::Ok), "{lines:?}");
+            let dead = lines.into_iter().filter(|l| l.id == CheckId::Members);
+            dead.map(|l| format!("{:?} {}", l.status, l.detail)).collect()
+        };
+        let [one] = &told(&[("chronos-0", &["10.0.0.1"])], false)[..] else { panic!() };
+        assert!(one.starts_with(r#"Warning Chronos member 10.0.0.9 is "normal" and no pod has that address"#), "{one}");
+        for (pods, comes_back) in [
+            (&[("chronos-0", &["10.0.0.1"][..]), ("chronos-1", &["10.0.0.9"])][..], false),
+            (&[("chronos-0", &["10.0.0.1"]), ("chronos-1", &[])], false),
+            (&[("chronos-0", &["10.0.0.1"])], true),
+            (&[], false),
+        ] {
+            assert_eq!(told(pods, comes_back), Vec::<String>::new());
         }
     }
 }

@@ -1,18 +1,22 @@
 //! What containers say of themselves, judged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use clearwater::component::{Component, entry};
 use clearwater::config::shell::Settings;
-use clearwater::config::{HostSetting, Keys, LevelFile};
+use clearwater::config::{HostSetting, LevelFile};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
+use k8s_openapi::api::core::v1::VolumeMount;
 
 use super::super::doors::{DoorKind, Knocked, Tried, given};
 use super::super::facts::Facts;
-use super::super::inside::Inside;
+use super::super::inside::{Inside, Proxy};
 use super::Said;
 use super::objects::{no_services, services};
+use crate::judge::Stage;
+use crate::pod::object::own_container;
 
 /// What the scripts of the images ask for at least, and what makes mysqld's tables take gigabytes.
 const FEW_FILES: u64 = 4096;
@@ -29,17 +33,16 @@ const DEBUG: u32 = 5;
 pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
     let rules = [
         nofile,
+        etcd_proxy,
         ipv6,
         clock,
         disk,
         usage,
         resolver,
-        zone,
         hostnames,
         uris,
         alias,
         public_address,
-        keys,
         log_level,
         numbers,
     ];
@@ -47,7 +50,7 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
 }
 
 /// A rule over what the containers of some components said.
-fn each(
+pub(super) fn each(
     facts: &Facts,
     about: (CheckId, &'static str),
     of: fn(Component) -> bool,
@@ -58,7 +61,7 @@ fn each(
 }
 
 /// The same, to which more may be added; none where nothing stands that it is about.
-fn judged(
+pub(super) fn judged(
     facts: &Facts,
     (id, title): (CheckId, &'static str),
     of: fn(Component) -> bool,
@@ -80,7 +83,7 @@ fn judged(
     Some(said)
 }
 
-const fn any(_: Component) -> bool {
+pub(super) const fn any(_: Component) -> bool {
     true
 }
 
@@ -102,6 +105,34 @@ fn nofile(facts: &Facts) -> Vec<CheckLine> {
             _ => {}
         }
     })
+}
+
+/// Whether the etcd proxy inside of each pod reaches etcd: a member of a store joins, leaves and hears of others by its own.
+fn etcd_proxy(facts: &Facts) -> Vec<CheckLine> {
+    let etcd = facts.part(Component::Etcd);
+    // Where etcd itself is not well, that is told of it.
+    if etcd.is_none_or(|etcd| !etcd.judged.problems.is_empty() || etcd.judged.ready == 0) {
+        return Vec::new();
+    }
+    let about = (CheckId::Answers, "etcd proxies in the pods answer");
+    let said = judged(facts, about, any, |said, pod, component, inside| {
+        // One that just begins has a minute for it.
+        let is_up = facts.part(component).is_some_and(|part| part.judged.stage >= Stage::Settling);
+        let seen = match inside.proxy.as_ref().filter(|_| is_up) {
+            None => return,
+            Some(Proxy::Silent) => "it takes connections and answers nothing: it hangs".to_owned(),
+            Some(Proxy::Closed) => "nobody answers at port 4000".to_owned(),
+            Some(Proxy::Answers(line)) if line.split(' ').nth(1) == Some("200") => return,
+            Some(Proxy::Answers(line)) => format!("GET /v2/keys on 4000: it answered {line:?}"),
+        };
+        let is_store = component.is_store();
+        let status = if is_store { CheckStatus::Failed } else { CheckStatus::Warning };
+        let cost = if is_store { ", and it neither joins nor leaves, nor hears of other members" } else { "" };
+        let fix = format!("kubectl exec -n {} {pod} -- /etc/init.d/clearwater-etcd restart", facts.namespace());
+        said.wrong(status, pod, format!("{seen}{cost}"), fix);
+    });
+    // What could not be asked is told by who asks components themselves.
+    said.map(|said| said.bad).unwrap_or_default()
 }
 
 fn ipv6(facts: &Facts) -> Vec<CheckLine> {
@@ -137,13 +168,44 @@ fn clock(facts: &Facts) -> Vec<CheckLine> {
 }
 
 fn disk(facts: &Facts) -> Vec<CheckLine> {
-    each(facts, (CheckId::Disk, "room in the file systems"), any, "", |said, pod, _, inside| {
+    each(facts, (CheckId::Disk, "room in the file systems"), any, "", |said, pod, component, inside| {
         for (place, full) in inside.full.iter().filter(|(_, full)| **full >= FULL) {
             let status = if *full >= TOO_FULL { CheckStatus::Failed } else { CheckStatus::Warning };
-            let fix = "make room on the node, or give the store a larger volume";
+            let fix = room(facts, pod, component, place);
             said.wrong(status, &format!("{pod}, {place}"), format!("{full} % are taken"), fix);
         }
     })
+}
+
+/// What makes room where a container has none: on a volume of its own, or on the disk of its node.
+fn room(facts: &Facts, pod: &str, component: Component, place: &str) -> Remedy {
+    let spec = facts.pod(pod).and_then(|pod| pod.spec.as_ref());
+    let node = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or("its node");
+    let mounts = spec.and_then(|spec| own_container(spec, component)).and_then(|own| own.volume_mounts.as_ref());
+    // The deepest one that holds the place.
+    let under = |mount: &&VolumeMount| Path::new(place).starts_with(&mount.mount_path);
+    let mount = mounts.into_iter().flatten().filter(under).max_by_key(|mount| mount.mount_path.len());
+    let volume = mount.and_then(|mount| spec?.volumes.iter().flatten().find(|volume| volume.name == mount.name));
+    let largest = format!("kubectl exec -n {} {pod} -- du -xh {place} tells what is large", facts.namespace());
+    let claim = volume.and_then(|volume| volume.persistent_volume_claim.as_ref());
+    if let Some(claim) = claim {
+        return Remedy::any([format!("larger storage for persistentvolumeclaim/{}", claim.claim_name), largest]);
+    }
+    let is_logs = place.starts_with("/var/log");
+    let Some(empty) = volume.and_then(|volume| volume.empty_dir.as_ref()) else {
+        // All pods of a node show it alike.
+        return format!("make room on the disk of node {node}, which images and containers share").into();
+    };
+    let first = match (&empty.size_limit, is_logs) {
+        (_, true) => {
+            "logs grow there: a lower logLevel in the deployment file, and the old ones of them removed".to_owned()
+        }
+        (Some(limit), false) => format!("a larger sizeLimit than {}", limit.0),
+        (None, false) => format!("make room on the disk of node {node}"),
+    };
+    let disk =
+        (is_logs && empty.size_limit.is_none()).then(|| format!("make room on the disk of node {node}, where it is"));
+    Remedy::any([Some(first), disk, Some(largest)].into_iter().flatten())
 }
 
 /// What the deployment costs, and who is about to be ended for its memory.
@@ -200,16 +262,6 @@ fn resolver(facts: &Facts) -> Vec<CheckLine> {
             let status = if loops { CheckStatus::Failed } else { CheckStatus::Warning };
             said.wrong(status, pod, detail, "leave signaling_dns_server out of shared_config: the images set it");
         }
-    })
-}
-
-fn zone(facts: &Facts) -> Vec<CheckLine> {
-    each(facts, (CheckId::Zone, "a zone is set"), any, "", |said, pod, _, inside| {
-        let detail = match inside.shared.get("home_domain") {
-            Some("example.com") => "home_domain is example.com, upstream's value where ZONE is not set",
-            _ => return,
-        };
-        said.wrong(CheckStatus::Failed, pod, detail, "set ZONE in the containers' environment, and start them again");
     })
 }
 
@@ -310,6 +362,7 @@ fn door(said: &mut Said, tried: &Tried, facts: &Facts) {
     let door = &tried.door;
     let (from, knocked) = match &tried.knocked {
         Ok((_, Knocked::Answers)) => return,
+        Ok(_) if facts.is_told_by_zone(&door.pod) => return said.told_by(CheckId::Zone),
         // It answers nowhere else, either.
         Ok(_) if facts.is_mute(&door.pod) && facts.tells(CheckId::Answers) => return said.told_by(CheckId::Answers),
         Ok(seen) => seen,
@@ -337,26 +390,6 @@ fn door(said: &mut Said, tried: &Tried, facts: &Facts) {
             door.pod
         )),
     }
-}
-
-fn keys(facts: &Facts) -> Vec<CheckLine> {
-    let upstream = Keys::upstream();
-    let public = upstream.settings();
-    // Who does not read a key is not given it, and its configuration keeps the image's.
-    let has = |of: Component, inside: &Inside, key: &str, value: &str| {
-        Keys::reader(key) == of && inside.shared.get(key) == Some(value)
-    };
-    let known: BTreeSet<&str> = facts
-        .said(any)
-        .flat_map(|(_, of, inside)| public.iter().filter(move |(k, v)| has(of, inside, k, v)).map(|(k, _)| *k))
-        .collect();
-    let detail = format!("upstream's public value: {}", known.iter().copied().collect::<Vec<_>>().join(", "));
-    let mut told = known.is_empty();
-    each(facts, (CheckId::Keys, "keys are not those that everybody knows"), any, "", |said, _, _, _| {
-        if !std::mem::replace(&mut told, true) {
-            said.wrong(CheckStatus::Warning, "", detail.clone(), "keys: random in the deployment file has them made");
-        }
-    })
 }
 
 fn log_level(facts: &Facts) -> Vec<CheckLine> {

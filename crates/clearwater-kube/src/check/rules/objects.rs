@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::Component;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::{SERVICE_LABEL, held};
+use clearwater::manifest::{ENV_VARS, SERVICE_LABEL, held};
 use clearwater::quantity;
 use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::apps::v1::DeploymentSpec;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod, Service};
 use kube::ResourceExt;
 
 use super::super::facts::Facts;
 use super::Said;
+use crate::judge::Outdated;
 use crate::observe::snapshot::{Kind, component_by};
 use crate::pod::object::{claims, claims_of, containers, own_container};
 
@@ -118,11 +119,22 @@ fn tag(component: Component, pod: &Pod) -> Option<&str> {
     if name.contains('@') { None } else { Some(name.split_once(':').map_or("latest", |(_, tag)| tag)) }
 }
 
+/// Whether a container waits for an image that was not to be had.
+fn is_pull_refused(container: &ContainerStatus) -> bool {
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+    matches!(waiting, Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"))
+}
+
 fn images(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Images, "images are of one release");
     let mut tags: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     // etcd's image is not one of Clearwater's.
     for (component, pod) in facts.all_pods().filter(|(c, _)| *c != Component::Etcd) {
+        // One that cannot be pulled is told where pods are awaited, and nobody runs it.
+        if facts.tells(CheckId::Workloads) && containers(pod).any(|(container, _)| is_pull_refused(container)) {
+            said.told_by(CheckId::Workloads);
+            continue;
+        }
         if let Some(tag) = tag(component, pod) {
             tags.entry(tag).or_default().insert(component.name());
         }
@@ -141,6 +153,25 @@ fn revision(facts: &Facts) -> Vec<CheckLine> {
     for part in facts.parts.iter().filter(|p| p.judged.pending > 0) {
         let detail = format!("{} of its pods run an older one", part.judged.pending);
         said.wrong(CheckStatus::Warning, part.component.name(), detail, Permission::ReplaceStores);
+    }
+    for part in &facts.parts {
+        let (by_zone, others): (Vec<&Outdated>, Vec<&Outdated>) =
+            part.judged.outdated.iter().partition(|o| facts.is_told_by_zone(&o.pod));
+        if !by_zone.is_empty() {
+            said.told_by(CheckId::Zone);
+        }
+        let variables: BTreeSet<&str> = others.iter().flat_map(|o| &o.variables).map(String::as_str).collect();
+        if !variables.is_empty() {
+            let variables: Vec<&str> = variables.into_iter().collect();
+            let detail =
+                format!("started with another value of {} than configmap/{ENV_VARS} has now", variables.join(", "));
+            let fix = if part.component.is_store() {
+                Permission::ReplaceStores.into()
+            } else {
+                Remedy::BringUp.then(", which starts them anew")
+            };
+            said.wrong(CheckStatus::Warning, part.component.name(), detail, fix);
+        }
     }
     if let Some(why) = no_workloads(facts) {
         said.unseen(why);
@@ -252,7 +283,14 @@ fn restarts(facts: &Facts) -> Vec<CheckLine> {
                 continue;
             }
             let is_large = ended.reason.as_deref() == Some(OUT_OF_MEMORY);
-            let elsewhere = if is_large { Some(CheckId::Memory) } else { facts.broken(&pod.name_any()) };
+            let name = pod.name_any();
+            let elsewhere = if is_large {
+                Some(CheckId::Memory)
+            } else if facts.is_told_by_zone(&name) {
+                Some(CheckId::Zone)
+            } else {
+                facts.broken(&name)
+            };
             if let Some(other) = elsewhere.filter(|other| facts.tells(*other)) {
                 said.told_by(other);
             } else {

@@ -8,10 +8,12 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::order::{Graph, Subscribers};
 use clearwater::remedy::{NamesDeed, Remedy, StoppedProgram};
 use clearwater::text::counted;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
 use super::objects::{no_services, no_workloads, old_kernel, services};
+use crate::judge::said::Meaning;
 use crate::judge::{About, Stage};
 use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::Kind;
@@ -24,6 +26,7 @@ const fn check(about: &About) -> CheckId {
         About::Pod(_, Part::Programs) => CheckId::Supervisor,
         About::Pod(_, Part::Program(_)) => CheckId::Programs,
         About::Pod(_, Part::Name(_)) => CheckId::Names,
+        About::Pod(_, Part::Zone) => CheckId::Zone,
         About::Pod(_, Part::Question(_) | Part::Reach | Part::NotAsked) => CheckId::Answers,
     }
 }
@@ -47,26 +50,70 @@ fn has_old_kernel(facts: &Facts, pod: &str) -> bool {
     nodes.iter().any(|n| n.metadata.name.as_deref() == node && old_kernel(n).is_some())
 }
 
+/// What a component answers by: where that is broken, so is it.
+const fn grounds(component: Component) -> &'static [Component] {
+    match component {
+        Component::Homestead | Component::HomesteadProv | Component::Homer => &[Component::Cassandra],
+        Component::Ellis => &[Component::HomesteadProv, Component::Homer],
+        _ => &[],
+    }
+}
+
+/// What a component stands on that is broken by itself, and which check tells that.
+fn broken_ground(component: Component, facts: &Facts) -> Option<(Component, CheckId)> {
+    grounds(component).iter().find_map(|ground| {
+        let part = facts.part(*ground)?;
+        let is_broken = |p: &&Finding<About>| {
+            !is_unseen(part, &p.about, facts)
+                && !matches!(p.about, About::Members | About::Pod(_, Part::Name(_) | Part::Zone))
+        };
+        let problem = part.judged.problems.iter().find(is_broken)?;
+        let told = || told_by(part, problem, facts).unwrap_or_else(|| check(&problem.about));
+        Some(broken_ground(*ground, facts).unwrap_or_else(|| (*ground, told())))
+    })
+}
+
 /// What to do first where a component is unwell by what it stands on.
 fn stands_on(component: Component, facts: &Facts) -> Option<Remedy> {
-    let is_well = |other: Component| {
-        facts.parts.iter().any(|part| part.component == other && part.judged.problems.is_empty() && !part.unreached)
+    let is_well = |other: &Component| {
+        facts.parts.iter().any(|part| part.component == *other && part.judged.problems.is_empty() && !part.unreached)
     };
-    let text = match component {
-        Component::Homestead | Component::HomesteadProv | Component::Homer if !is_well(Component::Cassandra) => {
-            "it stands on Cassandra: put that right first"
-        }
-        Component::Ellis if !is_well(Component::HomesteadProv) || !is_well(Component::Homer) => {
-            "it stands on homestead-prov and homer: put these right first"
-        }
-        _ => return None,
-    };
-    Some(text.into())
+    let unwell: Vec<&str> = grounds(component).iter().filter(|c| !is_well(c)).map(|c| c.name()).collect();
+    (!unwell.is_empty()).then(|| format!("it stands on {}: put that right first", unwell.join(" and ")).into())
+}
+
+/// What brings back what somebody scaled to 0. etcd comes back without its lists where it had no volume.
+fn scale_up(component: Component) -> Remedy {
+    let up = Remedy::Scale { component, to: Some(1) };
+    if component == Component::Etcd {
+        return up.then("; where it had no volume it comes back empty, and the stores must be made anew with it");
+    }
+    up
+}
+
+/// The nodes that somebody cordoned, as far as they are seen.
+fn cordoned(facts: &Facts) -> Vec<&str> {
+    let nodes = facts.nodes.as_deref().unwrap_or_default();
+    let is = |node: &&Node| node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+    nodes.iter().filter(is).filter_map(|node| node.metadata.name.as_deref()).collect()
+}
+
+/// Whether a pod finds no node because of those.
+fn is_cordoned(problem: &Finding<About>, facts: &Facts) -> bool {
+    Meaning::Cordoned.is_in(&problem.text) && !cordoned(facts).is_empty()
+}
+
+fn uncordon(facts: &Facts) -> Remedy {
+    let nodes = cordoned(facts);
+    let which = if nodes.len() > 1 { ", one of them or all" } else { "" };
+    format!("kubectl uncordon {}{which}: somebody cordoned it, and no other node has room", nodes.join(" ")).into()
 }
 
 fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> Remedy {
     let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
     match id {
+        CheckId::Workloads if part.judged.is_none_wanted() => scale_up(part.component),
+        CheckId::Workloads if is_cordoned(problem, facts) => uncordon(facts),
         CheckId::Workloads if part.fix.is_some() => part.fix.clone().unwrap_or(Remedy::Status),
         CheckId::Workloads => {
             let why = told_by("see why: ");
@@ -119,19 +166,38 @@ fn is_unseen(part: &JudgedComponent, about: &About, facts: &Facts) -> bool {
 }
 
 /// Which check tells the fault that this problem comes of, where another one does.
-fn told_by(part: &JudgedComponent, about: &About, facts: &Facts) -> Option<CheckId> {
-    match about {
-        About::Pod(pod, Part::Question(_)) => facts.broken(pod),
+fn told_by(part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> Option<CheckId> {
+    let by_zone = |pod: &String| facts.is_told_by_zone(pod);
+    // Whoever stops a program does so whatever it stands on, and pods that do not come have reasons of their own.
+    let by_ground = || broken_ground(part.component, facts).map(|(_, id)| id).filter(|_| !problem.is_stopped);
+    match &problem.about {
+        // It looks for others where nobody is.
+        About::Pod(pod, Part::Question(_) | Part::Program(_)) if by_zone(pod) => Some(CheckId::Zone),
+        About::Pod(pod, Part::Name(_)) if by_zone(pod) || facts.zone.wrong().is_some() => Some(CheckId::Zone),
+        About::Pods if part.fix.is_none() && !part.component.is_store() && lacks_zone(part, facts) => {
+            Some(CheckId::Zone)
+        }
+        About::Pod(pod, Part::Question(_)) => by_ground().or_else(|| facts.broken(pod)),
+        About::Pod(_, Part::Program(_)) => by_ground(),
         About::Pod(_, Part::Name(_)) => lacks_service(facts, part.component).then_some(CheckId::Workloads),
         // That no Service leads there is told by itself.
         About::Pods if part.judged.stage >= Stage::Settling && lacks_service(facts, part.component) => {
             Some(CheckId::Workloads)
         }
         // A pod is not ready by what does not run in it.
-        About::Pods if part.fix.is_none() => part.judged.problems.iter().find_map(|other| match &other.about {
-            About::Pod(pod, _) => facts.broken(pod),
-            _ => None,
-        }),
+        About::Pods if part.fix.is_none() => {
+            let others = || part.judged.problems.iter();
+            // They run, and cannot answer.
+            let runs = |pod: &&Pod| pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+            let all_run = facts.pods(part.component).iter().all(runs);
+            let by_ground = by_ground().filter(|_| all_run && !others().any(|other| other.is_stopped));
+            by_ground.or_else(|| {
+                others().find_map(|other| match &other.about {
+                    About::Pod(pod, _) => facts.broken(pod),
+                    _ => None,
+                })
+            })
+        }
         About::Members => {
             let etcd = facts.part(Component::Etcd)?;
             let is_mute = etcd.judged.problems.iter().any(|p| check(&p.about) == CheckId::Answers);
@@ -141,10 +207,35 @@ fn told_by(part: &JudgedComponent, about: &About, facts: &Facts) -> Option<Check
     }
 }
 
+/// Whether a pod of a component looks names up in another zone.
+fn lacks_zone(part: &JudgedComponent, facts: &Facts) -> bool {
+    facts
+        .pods(part.component)
+        .iter()
+        .any(|pod| facts.other_zone(pod.metadata.name.as_deref().unwrap_or_default()).is_some())
+}
+
+/// Who does not serve because of what is broken in a component.
+fn also_broken(ground: Component, facts: &Facts) -> String {
+    let by_it = |part: &&JudgedComponent| {
+        !part.judged.problems.is_empty() && broken_ground(part.component, facts).is_some_and(|(of, _)| of == ground)
+    };
+    let all: Vec<&str> = facts.parts.iter().filter(by_it).map(|part| part.component.name()).collect();
+    if all.is_empty() { String::new() } else { format!("; by it {} cannot serve", all.join(", ")) }
+}
+
+/// What a component is asked for its health, by its place in the catalogue.
+fn asked(facts: &Facts, component: Component, place: usize) -> String {
+    let question = entry(facts.release, component).and_then(|entry| entry.health.get(place));
+    question.map_or_else(|| "its health".to_owned(), |question| question.asks.to_string())
+}
+
 fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     let id = said.id;
+    let mut pods: Option<Finding<About>> = None;
+    let also = also_broken(part.component, facts);
     for problem in part.judged.problems.iter().filter(|p| check(&p.about) == id) {
-        if let Some(other) = told_by(part, &problem.about, facts).filter(|other| facts.tells(*other)) {
+        if let Some(other) = told_by(part, problem, facts).filter(|other| facts.tells(*other)) {
             said.told_by(other);
             continue;
         }
@@ -152,14 +243,31 @@ fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
             said.unseen(problem.text.clone());
             continue;
         }
+        // Why pods do not come, and how many lack for it, are one fault.
+        if let (About::Pods, Some(told)) = (&problem.about, &mut pods) {
+            told.text = format!("{}; {}", told.text, problem.text);
+            continue;
+        }
+        if problem.about == About::Pods {
+            pods = Some(problem.clone());
+            continue;
+        }
         let about = match &problem.about {
             About::Pod(pod, Part::Program(program)) => format!("{pod}, {program}"),
-            About::Pod(pod, Part::Question(n)) => format!("{pod}, question {}", n + 1),
+            About::Pod(pod, Part::Question(n)) => format!("{pod}, {}", asked(facts, part.component, *n)),
             About::Pod(pod, Part::Name(asked)) => format!("{pod}, {asked}"),
             About::Pod(pod, _) => pod.clone(),
             About::Pods | About::Members => part.component.name().to_owned(),
         };
-        said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part, problem, facts));
+        said.wrong(CheckStatus::Failed, &about, format!("{}{also}", problem.text), fix(id, part, problem, facts));
+    }
+    if let Some(told) = pods {
+        said.wrong(
+            CheckStatus::Failed,
+            part.component.name(),
+            format!("{}{also}", told.text),
+            fix(id, part, &told, facts),
+        );
     }
     if let Some(why) = part.unheard.get(&id) {
         said.unseen(why.clone());
@@ -220,6 +328,10 @@ fn configured_names(said: &mut Said, facts: &Facts) {
     };
     for (pod, from, inside) in facts.said(|_| true) {
         for (key, name) in &inside.missing {
+            if facts.is_told_by_zone(pod) {
+                said.told_by(CheckId::Zone);
+                continue;
+            }
             let named = HostSetting::component(key).filter(|to| is_there(*to) && connects(from, *to));
             if facts.tells(CheckId::Workloads) && named.is_some_and(|to| lacks_service(facts, to)) {
                 said.told_by(CheckId::Workloads);

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use super::super::doors::{Door, DoorKind, Knocked, Tried};
 use super::super::facts::{Facts, JudgedComponent};
-use super::super::inside::{Astray, Inside, Usage};
+use super::super::inside::{Astray, Inside, Proxy, Usage};
 use super::{before, lines};
-use crate::judge::{About, Judged, Stage};
+use crate::judge::{About, Judged, Outdated, Stage};
 use crate::observe::finding::{Finding, Part};
+use crate::observe::given::ZoneSeen;
 use crate::observe::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use crate::observe::unasked::Unasked;
 
@@ -49,6 +50,8 @@ const SHARED: &str = "home_domain=ims.svc.cluster.local\nsprout_hostname=sprout.
     hs_hostname=homestead.ims.svc.cluster.local:8888\nscscf_uri='sip:sprout.ims.svc:5054;transport=tcp'\n\
     icscf_uri='sip:sprout.ims.svc:5052;transport=tcp'\nsignup_key=random\nsignaling_dns_server=10.96.0.10\n";
 
+const ZONE: &str = "ims.svc.cluster.local";
+
 /// The keys as the image has them, where they are not read: nobody gives them there.
 const UNREAD: &str = "signup_key=secret\nturn_workaround=secret\nellis_api_key=secret\nellis_cookie_key=secret\n";
 
@@ -60,12 +63,14 @@ fn said(component: Component, n: usize) -> Inside {
         nofile: Some(20_000),
         ipv6_off: Some(false),
         name_servers: vec!["10.96.0.10".to_owned()],
+        search: Some(ZONE.to_owned()),
         rpc_address: (component == Component::Cassandra).then(|| "::0".to_owned()),
         shared: settings(&format!("{SHARED}{unread}")),
         local: settings(&format!("public_hostname=10.0.{n}.1\n")),
         user: Settings::default(),
         missing: Vec::new(),
         astray: Vec::new(),
+        proxy: Some(Proxy::Answers("HTTP/1.1 200 OK".to_owned())),
         chronos_level: (component == Component::Chronos).then_some(2),
         numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),
         full: BTreeMap::from([("/".to_owned(), 68)]),
@@ -85,7 +90,15 @@ fn health() -> Facts {
     let services = components.iter().map(|c| service(c.name(), *c, &json!({"clusterIP": "None"})));
     let hs = service("hs", Component::Homestead, &json!({"clusterIP": "None"}));
     snapshot.absorb(WatchEvent::Service(Update::All(services.chain([hs]).collect())));
-    let judged = Judged { stage: Stage::Serving, ready: 1, wanted: 1, problems: vec![], unchecked: vec![], pending: 0 };
+    let judged = Judged {
+        stage: Stage::Serving,
+        ready: 1,
+        wanted: 1,
+        problems: vec![],
+        unchecked: vec![],
+        pending: 0,
+        outdated: vec![],
+    };
     Facts {
         release: Release::Hunter,
         at: Timestamp::UNIX_EPOCH,
@@ -106,6 +119,8 @@ fn health() -> Facts {
             .map(|c| (format!("{c}-0"), (*c, Ok(said(*c, 0)))))
             .collect(),
         doors: Vec::new(),
+        zone: ZoneSeen { stands: Some(ZONE.to_owned()), wanted: None },
+        zones: components.iter().map(|c| (format!("{c}-0"), ZONE.to_owned())).collect(),
         left_out: BTreeSet::new(),
         nodes: Ok(vec![node("one", "6.1.0-18-amd64", "True")]),
         claims: Ok(vec![]),
@@ -162,7 +177,11 @@ fn a_deployment_in_health_has_no_finding() {
 /// (the row of the list of known problems, or 0; the check; how grave; what is planted)
 type Planted = (u8, CheckId, CheckStatus, fn(&mut Facts));
 
-const PLANTED: [Planted; 43] = [
+const PLANTED: [Planted; 46] = [
+    (1, CheckId::Zone, CheckStatus::Failed, |f| {
+        f.zone = ZoneSeen::of("ims", Some("old.svc.cluster.local".to_owned()), None);
+    }),
+    (13, CheckId::Answers, CheckStatus::Failed, |f| inside(f, "astaire-0").proxy = Some(Proxy::Silent)),
     (1, CheckId::Hostnames, CheckStatus::Failed, |f| {
         inside(f, "homer-0").shared = settings("cassandra_hostname=cassandra\n");
     }),
@@ -259,6 +278,10 @@ const PLANTED: [Planted; 43] = [
         f.snapshot.services.remove("hs");
     }),
     (30, CheckId::Revision, CheckStatus::Warning, |f| part(f, Component::Astaire).pending = 1),
+    (30, CheckId::Revision, CheckStatus::Warning, |f| {
+        let (uid, pod, variables) = ("u".to_owned(), "homer-0".to_owned(), vec!["HSS".to_owned()]);
+        part(f, Component::Homer).outdated = vec![Outdated { uid, pod, zone: None, variables }];
+    }),
     (31, CheckId::Nofile, CheckStatus::Warning, |f| inside(f, "sprout-0").nofile = Some(1024)),
     (31, CheckId::Nofile, CheckStatus::Warning, |f| inside(f, "ellis-0").nofile = Some(1_073_741_816)),
     (0, CheckId::Keys, CheckStatus::Warning, |f| inside(f, "ellis-0").shared = settings("ellis_api_key=secret\n")),
@@ -319,6 +342,80 @@ fn advice_is_of_what_is_seen() {
         program: "group:homestead".to_owned(),
     };
     assert_eq!(advice(&facts), Remedy::StartProgram(Box::new(stopped)));
+}
+
+/// What is told to do about keys changes them, and names who has to read them anew.
+#[test]
+fn keys_are_changed_where_they_are_kept() {
+    let fix = |facts: &Facts| {
+        let line = lines(facts).into_iter().find(|l| l.id == CheckId::Keys).unwrap();
+        assert_eq!(line.title, "keys are not those that everybody knows: ellis-0");
+        line.fix.unwrap().to_string()
+    };
+    let mut facts = health();
+    inside(&mut facts, "ellis-0").shared = settings("ellis_api_key=secret\n");
+    assert!(
+        fix(&facts).starts_with("keys: random in the deployment file, then bring the deployment up"),
+        "{}",
+        fix(&facts)
+    );
+    // What is given by a Secret is written into it, or makes it anew.
+    for (name, begins) in [
+        ("clearwater-keys", "kubectl delete secret -n ims clearwater-keys, then"),
+        ("mine", "put other values into Secret mine"),
+    ] {
+        let mut ellis = serde_json::to_value(pod(Component::Ellis, 0)).unwrap();
+        ellis["spec"]["containers"][0]["env"] =
+            json!([{"name": "ELLIS_API_KEY", "valueFrom": {"secretKeyRef": {"name": name, "key": "ellis_api_key"}}}]);
+        add(&mut facts, ellis);
+        let said = fix(&facts);
+        assert!(said.starts_with(begins) && said.contains("kubectl delete pod -n ims ellis-0"), "{said}");
+    }
+}
+
+/// What grows is told by what the place is.
+#[test]
+fn room_is_made_where_it_lacks() {
+    let fix = |place: &str| {
+        let mut facts = health();
+        let mut chronos = serde_json::to_value(pod(Component::Chronos, 0)).unwrap();
+        chronos["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "logs", "mountPath": "/var/log/chronos"},
+            {"name": "data", "mountPath": "/data"}, {"name": "small", "mountPath": "/scratch"}]);
+        chronos["spec"]["volumes"] = json!([{"name": "logs", "emptyDir": {}},
+            {"name": "data", "persistentVolumeClaim": {"claimName": "data-chronos-0"}},
+            {"name": "small", "emptyDir": {"sizeLimit": "8Mi"}}]);
+        add(&mut facts, chronos);
+        inside(&mut facts, "chronos-0").full.insert(place.to_owned(), 90);
+        let said = lines(&facts).into_iter().find(|l| l.id == CheckId::Disk).unwrap().fix.unwrap().to_string();
+        // What all pods of a node show alike names none of them.
+        let named = said.contains(&format!("kubectl exec -n ims chronos-0 -- du -xh {place}"));
+        assert_eq!(named, place != "/", "{said}");
+        said
+    };
+    assert!(fix("/var/log/chronos").starts_with("logs grow there: a lower logLevel"), "{}", fix("/var/log/chronos"));
+    assert!(fix("/data").starts_with("larger storage for persistentvolumeclaim/data-chronos-0"), "{}", fix("/data"));
+    assert!(fix("/scratch").starts_with("a larger sizeLimit than 8Mi"), "{}", fix("/scratch"));
+    assert!(fix("/").starts_with("make room on the disk of node one"), "{}", fix("/"));
+}
+
+/// What is asked is said as people know it.
+#[test]
+fn a_question_is_named_by_what_is_asked() {
+    let mut facts = health();
+    is_wrong(&mut facts, Component::Homestead, About::Pod("homestead-0".to_owned(), Part::Question(0)));
+    let line = lines(&facts).into_iter().find(|l| l.status == CheckStatus::Failed).unwrap();
+    assert_eq!(line.title, "components answer for themselves: homestead-0, HTTP GET /ping on 8888");
+}
+
+/// A fix that sends to where one came from is none.
+#[test]
+fn what_is_scaled_to_0_is_scaled_up() {
+    use clearwater::remedy::Remedy;
+
+    let mut facts = health();
+    part(&mut facts, Component::Homer).problems.push(Finding::new(About::Pods, crate::judge::SCALED_TO_0));
+    let line = lines(&facts).into_iter().find(|l| l.status == CheckStatus::Failed).unwrap();
+    assert_eq!(line.fix, Some(Remedy::Scale { component: Component::Homer, to: Some(1) }));
 }
 
 /// What a deployment costs is asked of the deployment itself.

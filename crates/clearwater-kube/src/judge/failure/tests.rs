@@ -169,6 +169,38 @@ fn a_loop_that_began_before_the_run_is_told_at_once() {
     assert_eq!(judge_at(2, &[&pod], &[], &exits).map(|d| d.kind), Some(FailureKind::CrashLoop));
 }
 
+/// What keeps a pod waiting is named with what lets it run, before and after it has failed.
+#[test]
+fn a_cordoned_node_is_uncordoned() {
+    let waits = |message: &str| {
+        pod(&json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "lastTransitionTime": "1970-01-01T00:00:00Z", "message": message}]}))
+    };
+    let fixes = |message: &str| {
+        let waiting = waits(message);
+        let none = Exits::default();
+        let context = |second| RolloutContext {
+            component: Component::Bono,
+            pods: vec![&waiting],
+            events: Vec::new(),
+            exits: &none,
+            needs_served_since: None,
+            since: at(0),
+            now: at(second),
+            grace: Grace::default(),
+        };
+        let failure = judge(&context(60)).map(|f| f.fix.to_string()).unwrap_or_default();
+        (cause(&context(1)).unwrap().fix.map(|fix| fix.to_string()), failure)
+    };
+    let (now, later) =
+        fixes("0/2 nodes are available: 2 node(s) were unschedulable. preemption: 0/2 nodes are available.");
+    assert!(
+        now.is_some_and(|fix| fix.starts_with("kubectl uncordon NODE")) && later.starts_with("kubectl uncordon NODE")
+    );
+    let (now, later) = fixes("0/2 nodes are available: 2 Insufficient cpu.");
+    assert!(now.is_none() && later.starts_with("add a node"), "{later}");
+}
+
 #[test]
 fn unschedulable_pods_have_their_grace() {
     let with = |message: &str| {

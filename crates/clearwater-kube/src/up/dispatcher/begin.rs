@@ -9,6 +9,7 @@ use clearwater::component::Component;
 use clearwater::event::{
     CancelReason, CheckId, CheckLine, CheckStatus, Command, EventKind, Operation, Outcome, RunStats,
 };
+use clearwater::manifest::{ENV_VARS, Object};
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use clearwater::text::counted;
 use futures::FutureExt;
@@ -28,7 +29,7 @@ use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::checks::{beside, heed};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, PrepareError, Scope};
-use crate::apply::{self, ApplyError};
+use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
@@ -348,6 +349,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
         addresses: Vec::new(),
     };
     let late = (!late.balanced.is_empty()).then_some(late);
+    let settings = settings(&work.shared);
     let mut planned = work.of;
     let mut first = Vec::new();
     let mut units = Vec::new();
@@ -364,10 +366,12 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
             first.push((component, beside));
             None
         };
-        let mut unit = Unit::new(part.clone(), own, written, emitter.began());
+        let mut part = part.clone();
+        part.subject.settings.clone_from(&settings);
+        let mut unit = Unit::new(part, own, written, emitter.began());
         if holding.early.contains(&component) {
             unit.hold = hold::at_first(&unit.planned);
-            unit.starts_alone = hold::starts_alone(part.subject.entry, scope.plan.policy());
+            unit.starts_alone = hold::starts_alone(unit.part.subject.entry, scope.plan.policy());
         }
         units.push(unit);
     }
@@ -399,6 +403,15 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
         emitter,
     };
     Box::pin(dispatcher.work(steering)).await;
+}
+
+/// What pods that are started from now on take from the ConfigMap that was written.
+fn settings(shared: &[Planned]) -> BTreeMap<String, String> {
+    let maps = shared.iter().filter_map(|planned| match &planned.item.object {
+        Object::ConfigMap(map) if map.metadata.name.as_deref() == Some(ENV_VARS) => map.data.clone(),
+        _ => None,
+    });
+    maps.flatten().collect()
 }
 
 /// The virtual addresses of a Service as it was written.

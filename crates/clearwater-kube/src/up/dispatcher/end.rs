@@ -35,6 +35,10 @@ impl Dispatcher {
         if self.units.iter().any(|u| u.phase != Phase::Serving || u.unsteady) {
             return None;
         }
+        // The next look sees that it does not serve.
+        if self.is_replacing() && !self.context.options.replace_stores {
+            return None;
+        }
         if !self.overwritten().is_empty() {
             return Some(Outcome::Failed);
         }
@@ -179,7 +183,7 @@ impl Dispatcher {
                 } else {
                     Permission::ReplaceStores.into()
                 };
-                let what = format!("{} of its pods still run the old revision{why}", u.pending);
+                let what = format!("{} of its pods still run the old revision or settings{why}", u.pending);
                 Pending { component: u.name().to_owned(), what, command }
             })
             .chain(self.repairs.refused())

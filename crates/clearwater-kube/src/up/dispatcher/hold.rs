@@ -23,7 +23,7 @@ use crate::apply::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::{self, ApplyError, Planned};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::Cluster;
-use crate::judge::failure;
+use crate::judge::failure::{self, Cause};
 use crate::observe::snapshot::Kind;
 use crate::pod::object::{addresses, containers, pod_is_ready};
 use crate::rights;
@@ -299,7 +299,7 @@ impl Dispatcher {
             unit.before.pulling.get_or_insert_with(Instant::now);
         }
         let text = if there { "its image is there" } else { "its pods are being made" };
-        (!unit.starts_alone).then(|| live.map_or_else(|| text.to_owned(), |live| live.text))
+        (!unit.starts_alone).then(|| live.map_or_else(|| text.to_owned(), Cause::told))
     }
 
     /// Says of a component that is ready although its programs were to be held: its image starts in another way.

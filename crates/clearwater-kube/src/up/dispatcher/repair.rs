@@ -328,7 +328,7 @@ impl Dispatcher {
         if !self.context.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
             return false;
         }
-        if self.repairs.replaced.iter().any(|uid| self.seen.snapshot.pods.contains_key(uid)) {
+        if self.is_replacing() {
             return true;
         }
         for component in self.units.components() {
@@ -341,12 +341,14 @@ impl Dispatcher {
                 self.repairs.refusals.insert(component, loss);
                 continue;
             }
+            let outdated = judge::outdated(&unit.part.subject, &self.seen);
             let current = |p: &Pod| {
-                unit.part.subject.workloads.iter().any(|w| {
-                    let set = self.seen.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
-                    let revision = set.and_then(|s| s.update_revision.as_ref());
-                    revision.is_some() && revision == p.labels().get("controller-revision-hash")
-                })
+                !outdated.iter().any(|o| Some(&o.uid) == p.metadata.uid.as_ref())
+                    && unit.part.subject.workloads.iter().any(|w| {
+                        let set = self.seen.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
+                        let revision = set.and_then(|s| s.update_revision.as_ref());
+                        revision.is_some() && revision == p.labels().get("controller-revision-hash")
+                    })
             };
             // The last one first, as a StatefulSet rolls.
             let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
@@ -354,7 +356,7 @@ impl Dispatcher {
                 component: component.name().to_owned(),
                 object: pod_name(&old),
                 action: "replaced by one of the new revision".to_owned(),
-                because: "it runs an older revision, and stores are to be replaced".to_owned(),
+                because: "it runs an older revision or with older settings, and stores are to be replaced".to_owned(),
                 cost: Cost::Nothing,
             };
             self.emitter.emit(EventKind::Repaired { repair }).await;
@@ -433,23 +435,8 @@ impl Dispatcher {
             .find(|s| !self.repairs.replaced.contains(&s.uid));
         let Some(stuck) = stuck else { return };
         let repair = unsticking(entry, &stuck);
-        if repair.cost == Cost::Data && !self.context.options.accept_loss {
-            match self.repairs.allowed(&stuck.uid, &repair, component, self.context.options.ask) {
-                Allowed::Yes => {}
-                Allowed::No => return,
-                Allowed::Ask(id) => {
-                    let loses = entry.data.iter().map(|d| d.what.to_owned()).collect();
-                    return self.emitter.emit(EventKind::Asked { id, loses, repair }).await;
-                }
-                Allowed::Refuse => {
-                    let Repair { component, object, action, because, .. } = repair;
-                    let text = format!(
-                        "{component}: broken, and repairing it costs data: {object}: {action}, because {because}"
-                    );
-                    let text = Advice::new(text, Permission::LoseData);
-                    return self.emitter.emit(EventKind::Notice { text }).await;
-                }
-            }
+        if !self.is_agreed(component, &stuck.uid, &repair).await {
+            return;
         }
         let key = (stuck.uid.clone(), "stuck".to_owned());
         if !self.repairs.is_due(&key) {
@@ -471,8 +458,31 @@ impl Dispatcher {
         }
     }
 
+    /// Whether a repair may be begun. One that costs data may where that is agreed to; it is asked for, or told, once.
+    pub(super) async fn is_agreed(&mut self, component: Component, uid: &str, repair: &Repair) -> bool {
+        if repair.cost != Cost::Data || self.context.options.accept_loss {
+            return true;
+        }
+        match self.repairs.allowed(uid, repair, component, self.context.options.ask) {
+            Allowed::Yes => return true,
+            Allowed::No => {}
+            Allowed::Ask(id) => {
+                let loses = self.units[component].part.subject.entry.data.iter().map(|d| d.what.to_owned()).collect();
+                self.emitter.emit(EventKind::Asked { id, loses, repair: repair.clone() }).await;
+            }
+            Allowed::Refuse => {
+                let Repair { component, object, action, because, .. } = repair;
+                let text =
+                    format!("{component}: broken, and repairing it costs data: {object}: {action}, because {because}");
+                let text = Advice::new(text, Permission::LoseData);
+                self.emitter.emit(EventKind::Notice { text }).await;
+            }
+        }
+        false
+    }
+
     /// Deletes a pod, within the time that any write has when the run is cancelled.
-    async fn delete_pod(&self, name: &str) -> Result<(), String> {
+    pub(super) async fn delete_pod(&self, name: &str) -> Result<(), String> {
         let (pods, params): (kube::Api<Pod>, _) = (self.context.cluster.api(), DeleteParams::default());
         match unless_cancelled(&self.context.cancel, GRACE, pods.delete(name, &params)).await {
             Ok(deleted) => deleted.map(drop).map_err(|e| say(&e)),

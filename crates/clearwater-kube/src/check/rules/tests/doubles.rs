@@ -1,5 +1,7 @@
 //! One fault is told once: by the check that is about it, and the others say where.
 
+use clearwater::event::CheckLine;
+
 use super::*;
 
 /// What is said beside what is well: the check, how grave, and what is said of it.
@@ -54,19 +56,141 @@ fn what_does_not_run_is_told_by_the_check_of_programs_alone() {
     assert!(told(&facts).contains(&(CheckId::Workloads, CheckStatus::Failed)));
 }
 
-/// What ends because of what it stands on points there.
+/// What does not serve because of what it stands on is told there.
 #[test]
-fn what_stands_on_what_is_broken_points_to_it() {
+fn what_stands_on_what_is_broken_is_told_with_it() {
     let mut facts = health();
     let program = |pod: &str, name: &str| About::Pod(pod.to_owned(), Part::Program(format!("clearwater-group:{name}")));
     is_wrong(&mut facts, Component::Homestead, program("homestead-0", "homestead"));
-    let fix = |facts: &Facts| {
-        let of = |l: &clearwater::event::CheckLine| l.id == CheckId::Programs && l.title.contains("homestead-0");
-        lines(facts).into_iter().find(of).unwrap().fix.unwrap().to_string()
+    is_wrong(&mut facts, Component::HomesteadProv, About::Pod("homestead-prov-0".to_owned(), Part::Question(0)));
+    is_wrong(&mut facts, Component::Ellis, About::Pod("ellis-0".to_owned(), Part::Question(0)));
+    let failed = |facts: &Facts| -> Vec<CheckLine> {
+        lines(facts).into_iter().filter(|l| l.status == CheckStatus::Failed).collect()
     };
-    assert!(fix(&facts).contains("last lines of its log"), "{}", fix(&facts));
+    // homestead and homestead-prov each by itself; Ellis by homestead-prov.
+    let ids: Vec<CheckId> = failed(&facts).iter().map(|l| l.id).collect();
+    assert_eq!(ids, [CheckId::Programs, CheckId::Answers]);
+    let fix = failed(&facts)[0].fix.clone().unwrap().to_string();
+    assert!(fix.contains("last lines of its log"), "{fix}");
+    assert!(failed(&facts)[1].detail.ends_with("; by it ellis cannot serve"), "{:?}", failed(&facts));
+    is_wrong(&mut facts, Component::HomesteadProv, About::Pods);
     is_wrong(&mut facts, Component::Cassandra, program("cassandra-0", "cassandra"));
-    assert_eq!(fix(&facts), "it stands on Cassandra: put that right first");
+    let [one] = &failed(&facts)[..] else { panic!("{:#?}", failed(&facts)) };
+    assert!(one.title.contains("cassandra-0"), "{one:?}");
+    assert!(one.detail.ends_with("; by it homestead, homestead-prov, ellis cannot serve"), "{one:?}");
+    // What somebody stopped is no consequence.
+    part(&mut facts, Component::Homestead).problems[0].is_stopped = true;
+    assert_eq!(failed(&facts).len(), 2, "{:#?}", failed(&facts));
+}
+
+/// Each pod finds nobody by it, which shows in every check.
+#[test]
+fn a_wrong_zone_is_told_once() {
+    let wrong = "old.svc.cluster.local";
+    let plant = |stands: &str| {
+        let mut facts = health();
+        facts.zone = ZoneSeen::of("ims", Some(stands.to_owned()), None);
+        let all: Vec<Component> = facts.parts.iter().map(|part| part.component).collect();
+        for component in all.into_iter().filter(|c| !c.is_store()) {
+            let pod = format!("{component}-0");
+            facts.zones.insert(pod.clone(), wrong.to_owned());
+            inside(&mut facts, &pod).missing = vec![("sprout_hostname".to_owned(), format!("sprout.{wrong}"))];
+            is_wrong(&mut facts, component, About::Pod(pod.clone(), Part::Zone));
+            is_wrong(&mut facts, component, About::Pod(pod.clone(), Part::Name(format!("{component}.{wrong}"))));
+            is_wrong(&mut facts, component, About::Pod(pod.clone(), Part::Question(0)));
+            is_wrong(&mut facts, component, About::Pod(pod.clone(), Part::Program("group:it".to_owned())));
+            is_wrong(&mut facts, component, About::Pods);
+        }
+        facts
+    };
+    let failed = |facts: &Facts| -> Vec<CheckLine> {
+        lines(facts).into_iter().filter(|l| l.status >= CheckStatus::Warning).collect()
+    };
+    // What stands is wrong, and all run with it.
+    let [one] = &failed(&plant(wrong))[..] else { panic!("{:#?}", failed(&plant(wrong))) };
+    assert_eq!((one.id, one.title.as_str()), (CheckId::Zone, "a zone is set: configmap/env-vars, key ZONE"));
+    assert!(
+        one.detail.starts_with(&format!("it is {wrong}, and should be {ZONE}: these pods were started with {wrong}, ")),
+        "{one:?}"
+    );
+    let fix = one.fix.clone().unwrap().to_string();
+    assert!(
+        fix.starts_with("bring the deployment up, and take over what others have changed, which writes it"),
+        "{fix}"
+    );
+    assert!(
+        fix.contains(&format!(r#"-p '{{"data":{{"ZONE":"{ZONE}"}}}}', then kubectl delete pod -n ims bono-0"#)),
+        "{fix}"
+    );
+    // It was put right, and pods go on with what they were started with.
+    let [one] = &failed(&plant(ZONE))[..] else { panic!("{:#?}", failed(&plant(ZONE))) };
+    assert!(one.id == CheckId::Zone && one.detail.contains(&format!("were started with {wrong}")), "{one:?}");
+    assert!(
+        one.fix.clone().unwrap().to_string().starts_with("bring the deployment up, which starts them anew"),
+        "{one:?}"
+    );
+    // A member of a store keeps what it holds.
+    let mut facts = plant(ZONE);
+    facts.zones.insert("chronos-0".to_owned(), wrong.to_owned());
+    let fix = failed(&facts)[0].fix.clone().unwrap().to_string();
+    assert!(fix.contains("have its stores replaced") && !fix.contains("kubectl delete pod"), "{fix}");
+    // Who is not asked tells nothing.
+    facts.left_out = [CheckId::Zone].into();
+    assert!(failed(&facts).iter().any(|l| l.id == CheckId::Programs), "{:#?}", failed(&facts));
+}
+
+/// A zone that is not below the cluster's own domain may be one's own, unless nothing of it is found.
+#[test]
+fn pods_tell_which_zone_is_right_where_nothing_is_found_in_the_one_that_stands() {
+    use crate::check::facts::told_by_pods;
+    use crate::observe::Observation;
+    use crate::observe::report::{Report, Tally};
+
+    let wanted = |well: u32| {
+        let mut seen = Observation::default();
+        let report = Report { names: Tally { well, put: 10 }, ..Report::default() };
+        seen.reports.insert("u".to_owned(), report);
+        let mut zone = ZoneSeen::of("ims", Some("ims.svc.cluster.lokal".to_owned()), None);
+        told_by_pods(&mut zone, &health().inside, &seen, "ims");
+        zone.wanted
+    };
+    assert_eq!(wanted(0).as_deref(), Some(ZONE));
+    assert_eq!(wanted(1), None);
+}
+
+/// Why a pod does not come, how many lack for it, and what its image is called are one fault.
+#[test]
+fn an_image_that_cannot_be_pulled_is_told_once() {
+    let mut facts = health();
+    is_wrong(&mut facts, Component::Bono, About::Pods);
+    part(&mut facts, Component::Bono).problems.push(Finding::new(About::Pods, "0 of 1 pod ready"));
+    facts.parts.iter_mut().filter(|p| p.component == Component::Bono).for_each(|p| p.fix = Some("push it".into()));
+    add(
+        &mut facts,
+        json!({"metadata": {"name": "bono-1", "uid": "bono-1", "labels": {"service": "bono"}},
+            "spec": {"nodeName": "one", "containers": [{"name": "bono", "image": "x:mistyped"}]},
+            "status": {"phase": "Pending", "containerStatuses": [{"name": "bono", "image": "x:mistyped", "imageID": "",
+                "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}),
+    );
+    let bad: Vec<CheckLine> = lines(&facts).into_iter().filter(|l| l.status >= CheckStatus::Warning).collect();
+    let [one] = &bad[..] else { panic!("{bad:#?}") };
+    assert_eq!((one.id, one.detail.as_str()), (CheckId::Workloads, "what was seen; 0 of 1 pod ready"));
+    assert_eq!(one.fix, Some("push it".into()));
+}
+
+#[test]
+fn a_pod_that_waits_for_a_cordoned_node_is_told_once_with_what_lets_it_run() {
+    let mut facts = health();
+    let why = "not scheduled: 0/2 nodes are available: 2 node(s) were unschedulable.";
+    part(&mut facts, Component::Bono).problems.push(Finding::new(About::Pods, why));
+    is_wrong(&mut facts, Component::Bono, About::Pods);
+    let mut cordoned = node("two", "6.1.0", "True");
+    cordoned.spec = Some(object(json!({"unschedulable": true})));
+    facts.nodes = Ok(vec![node("one", "6.1.0", "True"), cordoned]);
+    let bad: Vec<CheckLine> = lines(&facts).into_iter().filter(|l| l.status >= CheckStatus::Warning).collect();
+    let [one] = &bad[..] else { panic!("{bad:#?}") };
+    let fix = one.fix.clone().unwrap().to_string();
+    assert!(one.id == CheckId::Workloads && fix.starts_with("kubectl uncordon two"), "{one:?}");
 }
 
 #[test]

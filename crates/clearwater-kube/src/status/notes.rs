@@ -1,0 +1,112 @@
+//! What is worth knowing of a deployment as a whole. Pure.
+
+use std::collections::BTreeMap;
+
+use clearwater::component::Component;
+use clearwater::manifest::ENV_VARS;
+
+use crate::judge::Outdated;
+use crate::observe::given::{ZONE, ZoneSeen};
+use crate::observe::snapshot::Snapshot;
+use crate::observe::unasked::Unasked;
+use crate::observe::volumes;
+use crate::pod::object::claims;
+
+/// What is worth knowing of the whole.
+pub(super) fn of(
+    snapshot: &Snapshot,
+    zone: Option<&Unasked>,
+    foreign: &[(Component, String)],
+    absent: Option<String>,
+) -> Vec<String> {
+    let mut notes: Vec<String> = snapshot
+        .denied
+        .iter()
+        .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
+        .collect();
+    notes.extend(snapshot.unheard.iter().map(|(kind, why)| format!("what is seen in {}: {why}", kind.resource())));
+    notes.extend(zone.map(|why| match why {
+        Unasked::LeftOut(why) | Unasked::Forbidden(why) => {
+            format!("skipped: names as the containers look them up ({why})")
+        }
+        Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
+    }));
+    notes.extend(etcd_note(snapshot));
+    notes.extend(volumes::KEEPERS.iter().filter_map(|k| Some(volumes::of(snapshot, k)?.to_string())));
+    notes.extend(foreign.iter().map(|(component, pod)| {
+        format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
+    }));
+    notes.extend(absent);
+    notes
+}
+
+/// What is to be known of the settings: what stands is wrong, or is not what pods run with, which serve all the same until
+/// they are started again.
+pub(super) fn of_settings(zone: &ZoneSeen, outdated: impl IntoIterator<Item = Outdated>) -> Vec<String> {
+    let wrong = zone.wrong().map(|(stands, wanted)| {
+        format!(
+            "configmap/{ENV_VARS}, key {ZONE}: it is {stands}, and should be {wanted}: each pod that is started looks names up \
+             there"
+        )
+    });
+    let mut alike: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for Outdated { pod, variables, .. } in outdated {
+        alike.entry(variables).or_default().push(pod);
+    }
+    let of = |(variables, pods): (Vec<String>, Vec<String>)| {
+        // What stands is told above.
+        let beside = if wrong.is_some() { "it should be" } else { "stands now" };
+        format!(
+            "settings: {} {} started with another value of {} in configmap/{ENV_VARS} than {beside}, and {} until started again",
+            pods.join(", "),
+            if pods.len() == 1 { "was" } else { "were" },
+            variables.join(", "),
+            if pods.len() == 1 { "keeps it" } else { "keep it" },
+        )
+    };
+    let others: Vec<String> = alike.into_iter().map(of).collect();
+    wrong.into_iter().chain(others).collect()
+}
+
+/// Where etcd keeps its data, because it decides what a lost node costs.
+fn etcd_note(snapshot: &Snapshot) -> Option<String> {
+    let pod = snapshot.pods_of(Component::Etcd).into_iter().next()?;
+    Some(if claims(pod).next().is_some() {
+        "etcd keeps the stores' membership on a persistent volume".to_owned()
+    } else {
+        "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outdated(pod: &str, variables: &[&str]) -> Outdated {
+        let variables = variables.iter().map(|name| (*name).to_owned()).collect();
+        Outdated { uid: pod.to_owned(), pod: pod.to_owned(), zone: None, variables }
+    }
+
+    #[test]
+    fn settings_that_no_pod_runs_with_are_told_once() {
+        let zone = |stands: &str| ZoneSeen::of("ims", Some(stands.to_owned()), None);
+        assert_eq!(of_settings(&zone("ims.svc.x"), []), Vec::<String>::new());
+        assert_eq!(
+            of_settings(&zone("old.svc.x"), []),
+            [
+                "configmap/env-vars, key ZONE: it is old.svc.x, and should be ims.svc.x: each pod that is started looks names up there"
+            ]
+        );
+        let pods = [outdated("homer-x", &["ZONE"]), outdated("ellis-y", &["HSS"]), outdated("bono-z", &["ZONE"])];
+        assert_eq!(
+            of_settings(&zone("ims.svc.x"), pods),
+            [
+                "settings: ellis-y was started with another value of HSS in configmap/env-vars than stands now, and keeps it until \
+                 started again",
+                "settings: homer-x, bono-z were started with another value of ZONE in configmap/env-vars than stands now, and keep it \
+                 until started again",
+            ]
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! Pods that were started with other settings than stand now: somebody changed the ConfigMap that all take them from, and
+//! what put it right again changed no template, so that Kubernetes starts nothing anew.
+
+use clearwater::component::{Component, Entry, Lifetime};
+use clearwater::event::{Cost, EventKind, Repair};
+use clearwater::manifest::ENV_VARS;
+
+use super::Dispatcher;
+use crate::judge::{Judged, Outdated, Stage};
+use crate::pod::object::{claims, pod_is_ready};
+
+/// What is told of a pod that runs with other settings. What it keeps goes with it, unless that is on a volume.
+fn renewal(entry: &Entry, pod: &Outdated, on_volume: bool) -> Repair {
+    let variables = pod.variables.join(", ");
+    let because = format!("it was started with another value of {variables} than configmap/{ENV_VARS} has");
+    // What lives in processes goes with every change of a template, too.
+    let kept = entry.data.iter().filter(|d| d.lifetime != Lifetime::Process);
+    let data: Vec<&str> = kept.map(|d| d.what).collect();
+    let (cost, about) = match (data.is_empty(), on_volume) {
+        (true, _) => (Cost::Nothing, String::new()),
+        (false, true) => (Cost::Nothing, format!("; {} are on its volume, which the new pod gets", data.join(", "))),
+        (false, false) => (Cost::Data, format!("; it holds {}, which would be lost", data.join(", "))),
+    };
+    Repair {
+        component: entry.component.name().to_owned(),
+        object: format!("pod/{}", pod.pod),
+        action: "replaced by a new pod, which is started with what stands there now".to_owned(),
+        because: because + &about,
+        cost,
+    }
+}
+
+impl Dispatcher {
+    /// Replaces the next such pod of a component. Yields whether one of its pods is on its way out for
+    /// that. Members of stores are replaced where that is asked for.
+    pub(super) async fn renew_next(&mut self, component: Component, judged: &Judged) -> bool {
+        if component.is_store() || self.cancelled.is_some() || self.failed_at.is_some() {
+            return false;
+        }
+        for pod in &judged.outdated {
+            if self.repairs.replaced.contains(&pod.uid) {
+                return true;
+            }
+            let key = (pod.uid.clone(), "renewed".to_owned());
+            if !self.repairs.may_be_tried(&key) {
+                continue;
+            }
+            let stands = self.seen.snapshot.pods.get(&pod.uid);
+            // One that is ready may go by itself while its workload rolls.
+            if judged.stage < Stage::Settling && stands.is_some_and(pod_is_ready) {
+                continue;
+            }
+            let on_volume = stands.is_some_and(|pod| claims(pod).next().is_some());
+            let repair = renewal(self.units[component].part.subject.entry, pod, on_volume);
+            if !self.is_agreed(component, &pod.uid, &repair).await {
+                continue;
+            }
+            match self.delete_pod(&pod.pod).await {
+                Ok(()) => {
+                    self.writing.writes += 1;
+                    self.repairs.replaced.insert(pod.uid.clone());
+                    self.repairs.begun.insert(key, self.seen.now());
+                    self.emitter.emit(EventKind::Repaired { repair }).await;
+                    return true;
+                }
+                Err(error) => {
+                    if !self.repairs.has_failed(&key) {
+                        let text = format!("pod/{}: {error}", pod.pod);
+                        self.emitter.emit(EventKind::Notice { text: text.into() }).await;
+                    }
+                    self.repairs.take((key, true));
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether a pod that was removed to be made anew is there still.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.repairs.replaced.iter().any(|uid| self.seen.snapshot.pods.contains_key(uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::component::{Release, entry};
+
+    use super::*;
+
+    /// Values may be secret, and what people would miss is not lost without a word.
+    #[test]
+    fn what_is_told_names_variables_without_values_and_what_would_be_lost() {
+        let pod = Outdated {
+            uid: "u".to_owned(),
+            pod: "x".to_owned(),
+            zone: Some("old.svc".to_owned()),
+            variables: vec!["ADDITIONAL_SHARED_CONFIG".to_owned(), "ZONE".to_owned()],
+        };
+        let told = |component, on_volume| renewal(entry(Release::Hunter, component).unwrap(), &pod, on_volume);
+        let because = "it was started with another value of ADDITIONAL_SHARED_CONFIG, ZONE than configmap/env-vars has";
+        assert_eq!(
+            (told(Component::Homer, false).because.as_str(), told(Component::Homer, false).cost),
+            (because, Cost::Nothing)
+        );
+        assert_eq!(told(Component::Bono, false).cost, Cost::Nothing);
+        let (lost, kept) = (told(Component::Ellis, false), told(Component::Ellis, true));
+        assert!(lost.cost == Cost::Data && lost.because.ends_with("which would be lost"), "{lost:?}");
+        assert!(kept.cost == Cost::Nothing && kept.because.ends_with("which the new pod gets"), "{kept:?}");
+    }
+}
