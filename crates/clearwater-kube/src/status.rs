@@ -16,6 +16,7 @@
 //! ```
 
 mod clean;
+mod data;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod same;
@@ -37,6 +38,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::data::{LastBackup, PodData};
 #[cfg(feature = "metrics")]
 pub use self::metrics::metrics;
 use self::settle::{Settled, settle};
@@ -47,10 +49,9 @@ use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Kind, Snapshot};
 use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
-use crate::observe::volumes;
 use crate::observe::{CouldNotLook, MembersSeen, Observation, Subject, look};
 use crate::options::setters;
-use crate::pod::object::{claims, own_container, pod_is_ready};
+use crate::pod::object::{own_container, pod_is_ready};
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
@@ -154,6 +155,9 @@ pub struct Status {
     pub looks: u32,
     /// The components, in listing order.
     pub components: Vec<ComponentStatus>,
+    /// When the last backup was made; left out where it could not be asked, or nothing is in the deployment that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<LastBackup>,
     /// What is worth knowing of the whole.
     pub notes: Vec<String>,
 }
@@ -224,6 +228,9 @@ pub struct PodStatus {
     /// not be asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<(u32, u32)>,
+    /// Where it keeps what people would miss; none where it keeps nothing of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<PodData>,
 }
 
 /// The JSON schema of [`Status`].
@@ -248,7 +255,13 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
 
     // And half of what is left for asking again.
-    let first = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
+    let half = left(until) / 2;
+    let (first, told) = {
+        let standing = snapshot.clone();
+        let asked = Box::pin(data::Told::ask(cluster, &standing, half));
+        let glance = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + half);
+        futures::join!(Box::pin(glance), asked)
+    };
     let mut looks = 1;
     let mut partial = false;
     let mut open = Vec::new();
@@ -312,9 +325,11 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         looks,
         unreached,
         complete: !(unreached || blind || unseen || zone_unread.is_some()),
+        last_backup: None,
         notes: notes(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent),
         components,
     };
+    told.into_status(&last.seen.snapshot, &mut seen);
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
     seen.clean();
     Ok(seen)
@@ -383,8 +398,6 @@ fn notes(
         Unasked::LeftOut(why) => format!("skipped: names as the containers look them up ({why})"),
         Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
     }));
-    notes.extend(etcd_note(snapshot));
-    notes.extend(volumes::KEEPERS.iter().filter_map(|k| Some(volumes::of(snapshot, k)?.to_string())));
     notes.extend(foreign.iter().map(|(component, pod)| {
         format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
     }));
@@ -418,7 +431,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
         image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
         ready,
         wanted,
-        pods: pods.iter().map(|p| pod_status(p, &seen.reports)).collect(),
+        pods: pods.iter().map(|p| pod_status(component, p, &seen.reports)).collect(),
         members: seen
             .members(component)
             .and_then(MembersSeen::members)
@@ -433,7 +446,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
     }
 }
 
-fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
+fn pod_status(component: Component, pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
     let status = pod.status.as_ref();
     let restarts = status
         .iter()
@@ -448,6 +461,7 @@ fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
     PodStatus {
         answers: tally(|r| r.answers),
         names: tally(|r| r.names),
+        data: data::of(component, pod, asked),
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
         address: status.and_then(|s| s.pod_ip.clone()).unwrap_or_default(),
@@ -456,15 +470,4 @@ fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
         programs,
     }
-}
-
-/// Where etcd keeps its data, because it decides what a lost node costs.
-fn etcd_note(snapshot: &Snapshot) -> Option<String> {
-    let pod = snapshot.pods_of(Component::Etcd).into_iter().next()?;
-    Some(if claims(pod).next().is_some() {
-        "etcd keeps the stores' membership on a persistent volume".to_owned()
-    } else {
-        "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it"
-            .to_owned()
-    })
 }

@@ -9,10 +9,11 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clearwater_kube::backup::{BackupOptions, backup};
+use clearwater_kube::backup::{BackupOptions, backup, note};
 use jiff::Timestamp;
 
 pub(super) use self::steps::Steps;
+use crate::advice;
 use crate::arguments::{PlaceArgs, USUAL};
 use crate::bounded::{self, LARGEST};
 use crate::context::Context;
@@ -32,7 +33,8 @@ const MOST_AT_ONCE: i64 = 32;
 
 /// Keep what the services tell of subscribers in a file: identities, digests, services, and whose numbers are
 ///
-/// homestead-prov, homer and Ellis are asked by their own interfaces, over forwarded ports, and nothing is written. The file
+/// homestead-prov, homer and Ellis are asked by their own interfaces, over forwarded ports, and nothing is written but when
+/// that was, for `status`: an annotation of ConfigMap env-vars. The file
 /// holds digests, and passwords where they are kept as text: whoever has it can be any of the subscribers. It is made
 /// readable to its owner alone; `--to -` leads it into a program that encrypts. Keys of the deployment are not in it. What
 /// could not be had is in its manifest, and said.
@@ -80,20 +82,26 @@ impl Backup {
         options.accounts.clone_from(&self.account);
         options.deployment = self.deployment()?;
         let signals = context.signals();
-        let kept = block_on(async {
+        let (kept, path, noted) = block_on(async {
             let cluster = context.connection().cluster(namespace.clone()).await?;
             let ended = drive(backup(&cluster, options), &mut Steps::default(), None, &signals).await?;
-            Ok(ended.value?)
+            let kept = ended.value?;
+            let bytes = archive::packed(&kept)?;
+            let path = (!is_piped).then(|| self.place(&namespace, kept.at));
+            if let Some(path) = &path {
+                archive::write(path, &bytes)?;
+            } else {
+                context.results().bytes(&bytes)?;
+                context.results().flush()?;
+            }
+            let noted = note(&cluster, &kept).await;
+            Ok((kept, path, noted))
         })?;
-        let bytes = archive::packed(&kept)?;
-        if is_piped {
-            context.results().bytes(&bytes)?;
-            context.results().flush()?;
-            return Ok(exit::OK);
+        if let Err(error) = &noted {
+            context.talk().warning(advice::said(error));
         }
-        let path = self.place(&namespace, kept.at);
-        archive::write(&path, &bytes)?;
-        let report = Kept::new(namespace, &path, kept.manifest());
+        let Some(path) = path else { return Ok(exit::OK) };
+        let report = Kept::new(namespace, &path, kept.manifest(), noted.is_ok());
         match self.output {
             Some(format) => context.results().value(format, &report)?,
             None => context.results().text(&format!("{}\n", report.file))?,

@@ -45,7 +45,7 @@ fn alerts_lead_to_chapters_and_judge_by_metrics_that_there_are() {
         "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__what_was_seen_is_told_whole_and_in_order.snap",
     );
     let alerts: Vec<&str> = rules.lines().filter_map(|l| l.split_once("- alert: ")).map(|(_, name)| name).collect();
-    assert_eq!(alerts.len(), 5);
+    assert_eq!(alerts.len(), 7);
     for alert in alerts {
         assert!(page.contains(&format!("\n### {alert}\n")), "{alert} has no chapter");
         assert!(rules.contains(&format!("/docs/observability.md#{}\n", alert.to_lowercase())), "{alert} leads nowhere");

@@ -3,8 +3,8 @@
 use clearwater::event::LogExcerpt;
 
 use super::finding::{Finding, Part};
-use crate::pod::AskError;
 use crate::pod::supervisor::Trouble;
+use crate::pod::{AskError, Room};
 
 /// What was seen of a pod.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Report {
     pub names: Tally,
     /// What a member has only from its joining is missing from its container.
     pub not_joined: Option<NotJoined>,
+    /// The room where its data is, where that was asked for and told.
+    pub room: Option<Room>,
 }
 
 /// How many of some questions were answered as they should be. Those that could not be put are in neither number.
