@@ -138,7 +138,16 @@ fn pages(tree: &clap::Command, words: &[String], take: &mut dyn FnMut(&[String],
 fn words_of(example: &str) -> Vec<String> {
     let line = example.split(" | ").next().unwrap().split(" > ").next().unwrap();
     let line = line.split_once("   ").map_or(line, |(line, _)| line);
-    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+    let mut words = Vec::new();
+    for (n, part) in line.split('\'').enumerate() {
+        // What stands between two marks is one word.
+        if n % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
 }
 
 #[test]

@@ -37,6 +37,9 @@ fn said(rule: &AccessRule) -> String {
     let dot = if rule.group.is_empty() { "" } else { "." };
     let resources: Vec<String> = rule.resources.iter().map(|r| format!("`{r}{dot}{}`", rule.group)).collect();
     let mut text = format!("{} {}", rule.verbs.join(", "), resources.join(", "));
+    if let Some(name) = rule.name {
+        write!(text, " ({name} alone)").unwrap();
+    }
     match rule.scope {
         Scope::Namespace => {}
         Scope::ClusterDns => text.push_str(" in kube-system"),

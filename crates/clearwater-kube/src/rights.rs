@@ -36,26 +36,30 @@ pub(crate) struct Right {
     pub(crate) group: &'static str,
     /// With its subresource.
     pub(crate) resource: &'static str,
+    /// The one object that is meant; `None` for all of them.
+    name: Option<&'static str>,
 }
 
 impl Right {
     pub(crate) const fn new(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
-        Self { verb, group, resource }
+        Self { verb, group, resource, name: None }
     }
 }
 
 /// As it is told: `get pods/exec`, `patch deployments.apps`.
 impl std::fmt::Display for Right {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { verb, group, resource } = self;
+        let Self { verb, group, resource, name } = self;
         let dot = if group.is_empty() { "" } else { "." };
-        write!(f, "{verb} {resource}{dot}{group}")
+        write!(f, "{verb} {resource}{dot}{group}")?;
+        name.map_or(Ok(()), |name| write!(f, " {name}"))
     }
 }
 
 impl AccessRule {
     fn rights(&self) -> impl Iterator<Item = Right> {
-        let one = move |verb| self.resources.iter().map(move |resource| Right::new(verb, self.group, resource));
+        let of = move |verb, resource| Right { name: self.name, ..Right::new(verb, self.group, resource) };
+        let one = move |verb| self.resources.iter().map(move |resource| of(verb, *resource));
         self.verbs.iter().copied().flat_map(one)
     }
 
@@ -73,6 +77,7 @@ impl AccessRule {
 /// Whether the user has a right in a namespace.
 async fn allowed(client: &Client, namespace: &str, right: Right) -> Result<bool, kube::Error> {
     let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
+    let own = (resource == "namespaces" && right.verb != "create").then_some(namespace);
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
@@ -81,7 +86,7 @@ async fn allowed(client: &Client, namespace: &str, right: Right) -> Result<bool,
                 group: Some(right.group.to_owned()),
                 resource: Some(resource.to_owned()),
                 // Who may touch this one need not be allowed to touch all.
-                name: Some(namespace.to_owned()).filter(|_| resource == "namespaces" && right.verb != "create"),
+                name: right.name.or(own).map(str::to_owned),
                 subresource: Some(subresource.to_owned()).filter(|s| !s.is_empty()),
                 ..ResourceAttributes::default()
             }),

@@ -16,6 +16,7 @@
 //! ```
 
 mod clean;
+mod data;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod notes;
@@ -38,6 +39,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::data::{LastBackup, PodData};
 #[cfg(feature = "metrics")]
 pub use self::metrics::metrics;
 use self::settle::{Settled, settle};
@@ -154,6 +156,9 @@ pub struct Status {
     pub looks: u32,
     /// The components, in listing order.
     pub components: Vec<ComponentStatus>,
+    /// When the last backup was made; left out where it could not be asked, or nothing is in the deployment that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<LastBackup>,
     /// What is worth knowing of the whole.
     pub notes: Vec<String>,
 }
@@ -224,6 +229,9 @@ pub struct PodStatus {
     /// not be asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<(u32, u32)>,
+    /// Where it keeps what people would miss; none where it keeps nothing of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<PodData>,
 }
 
 /// The JSON schema of [`Status`].
@@ -254,7 +262,12 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     }
 
     // And half of what is left for asking again.
-    let first = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
+    let half = left(until) / 2;
+    let (first, told) = {
+        let standing = snapshot.clone();
+        let asked = data::Told::ask(cluster, &standing, half);
+        futures::join!(Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + half), asked)
+    };
     let mut looks = 1;
     let mut partial = false;
     let mut open = Vec::new();
@@ -321,12 +334,14 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         looks,
         unreached,
         complete: !(unreached || blind || unseen || zone_unread.is_some()),
+        last_backup: None,
         notes: notes::of(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent)
             .into_iter()
             .chain(notes::of_settings(&zone, outdated.into_values().flatten()))
             .collect(),
         components,
     };
+    told.into_status(&last.seen.snapshot, &mut seen);
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
     seen.clean();
     Ok(seen)
@@ -345,6 +360,7 @@ fn nothing(cluster: &Cluster, release: Release, at: Timestamp, note: String) -> 
         complete: true,
         looks: 1,
         components: Vec::new(),
+        last_backup: None,
         notes: vec![note],
     }
 }
@@ -425,7 +441,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
         image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
         ready,
         wanted,
-        pods: pods.iter().map(|p| pod_status(p, &seen.reports)).collect(),
+        pods: pods.iter().map(|p| pod_status(component, p, &seen.reports)).collect(),
         members: seen
             .members(component)
             .and_then(MembersSeen::members)
@@ -440,7 +456,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
     }
 }
 
-fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
+fn pod_status(component: Component, pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
     let status = pod.status.as_ref();
     let restarts = status
         .iter()
@@ -455,6 +471,7 @@ fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
     PodStatus {
         answers: tally(|r| r.answers),
         names: tally(|r| r.names),
+        data: data::of(component, pod, asked),
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
         address: status.and_then(|s| s.pod_ip.clone()).unwrap_or_default(),

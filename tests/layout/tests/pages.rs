@@ -1,6 +1,7 @@
 //! Pages of docs/ name what there is.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every Rust source below a directory, as one text.
@@ -35,23 +36,48 @@ fn the_security_page_names_tests_and_files_that_are_there() {
     }
 }
 
+/// What `status --metrics` writes, as its own test has it.
+const METRICS: &str = "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__what_was_seen_is_told_whole_and_in_order.snap";
+
+/// The metrics that a text names.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c == '_' || c.is_ascii_lowercase();
+    text.split(|c| !is_name(c)).filter(|word| word.starts_with("clearwater_")).collect()
+}
+
+/// The dashboard asks for each metric that is told, and for no other.
+#[test]
+fn the_dashboard_shows_the_metrics_that_there_are_and_all_of_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (dashboard, told) = (read("docs/grafana-dashboard.json"), read(METRICS));
+    let told: BTreeSet<&str> =
+        told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().filter_map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len());
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let asked: String = targets.map(|target| format!("{}\n", target["expr"].as_str().unwrap())).collect();
+    assert_eq!(metrics_in(&asked), told);
+    let variables = dashboard["templating"].to_string();
+    assert!(metrics_in(&variables).is_subset(&told), "{variables}");
+}
+
 /// Every alert has its chapter where it leads to, and judges by metrics that there are.
 #[test]
 fn alerts_lead_to_chapters_and_judge_by_metrics_that_there_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let (page, rules) = (read("docs/observability.md"), read("docs/alerts.yaml"));
-    let told = read(
-        "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__what_was_seen_is_told_whole_and_in_order.snap",
-    );
+    let told = read(METRICS);
     let alerts: Vec<&str> = rules.lines().filter_map(|l| l.split_once("- alert: ")).map(|(_, name)| name).collect();
-    assert_eq!(alerts.len(), 5);
+    assert_eq!(alerts.len(), 7);
     for alert in alerts {
         assert!(page.contains(&format!("\n### {alert}\n")), "{alert} has no chapter");
         assert!(rules.contains(&format!("/docs/observability.md#{}\n", alert.to_lowercase())), "{alert} leads nowhere");
     }
-    let is_name = |c: char| c == '_' || c.is_ascii_lowercase();
-    let names: Vec<&str> = rules.split(|c| !is_name(c)).filter(|w| w.starts_with("clearwater_")).collect();
+    let names = metrics_in(&rules);
     assert!(names.len() >= 7, "{names:?}");
     for name in names {
         assert!(told.contains(&format!("# TYPE {name} gauge\n")), "docs/alerts.yaml names {name}, which is not told");

@@ -2,20 +2,23 @@
 //!
 //! [`backup`] reads what homestead-prov, homer and Ellis tell and writes nothing; [`restore`] puts back what is missing, and
 //! what differs where it is told to, and compares afterwards. What each is of is plain data of
-//! [`clearwater::backup`], which also decides what is to be done. An archive and a file are made by whoever embeds this.
+//! [`clearwater::backup`], which also decides what is to be done. An archive and a file are made by whoever embeds this, who
+//! then [notes](fn@note) in the deployment that it was kept.
 //!
 //! ```no_run
 //! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
-//! use clearwater_kube::backup::{BackupOptions, RestoreOptions, backup, restore};
+//! use clearwater_kube::backup::{BackupOptions, RestoreOptions, backup, note, restore};
 //!
 //! let kept = backup(&cluster, BackupOptions::new()).finished().await?.value?;
 //! println!("{} public identities", kept.holdings.counts().public_identities);
+//! note(&cluster, &kept).await?;
 //! let end = restore(&cluster, kept, RestoreOptions::new().replace()).finished().await?;
 //! println!("{:?}: {}", end.outcome, end.summary);
 //! # Ok(()) }
 //! ```
 
 mod error;
+mod note;
 mod options;
 mod put;
 mod read;
@@ -32,6 +35,7 @@ use clearwater::text::counted;
 use jiff::Timestamp;
 
 pub use error::BackupError;
+pub use note::{NotNoted, note};
 pub use options::{BackupOptions, RestoreOptions};
 pub use restore::{Restored, restore};
 

@@ -2,6 +2,7 @@
 //! answer is parsed here and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::Duration;
 
 use clearwater::component::{CASSANDRA_SETTINGS, CHRONOS_SETTINGS, NUMBERS_LOG, SETTINGS_FILES};
@@ -12,7 +13,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use kube::Api;
 
 use crate::observe::unasked::Unasked;
-use crate::pod::{OPEN, Script, Shell};
+use crate::pod::{OPEN, Room, Script, Shell, ask_room, read_room};
 
 /// Where each container has its own etcd proxy (clearwater-etcd `debian/clearwater-etcd.init.d`).
 const ETCD_PROXY: u16 = 4000;
@@ -21,8 +22,7 @@ const ETCD_PROXY: u16 = 4000;
 const ANSWER: Duration = Duration::from_secs(8);
 
 /// A line for each thing: its name, a blank, its value. The arguments are [`SETTINGS_FILES`], Cassandra's settings, the log
-/// of what fills Ellis' pool, chronos' settings, the port of the container's etcd proxy, and directories whose room is wanted, `/` first: what lies on a disk of the
-/// same size lies on the same disk.
+/// of what fills Ellis' pool, chronos' settings, and the port of the container's etcd proxy.
 const TELL: &str = r#"(
   lines() { local line; while IFS= read -r line || [ -n "$line" ]; do printf '%s %s\n' "$1" "$line"; done 2>/dev/null <"$2"; }
   word() { local key value rest; while read -r key value rest; do [ "$key" != "$2" ] || printf '%s %s\n' "$1" "$value"; done 2>/dev/null <"$3"; }
@@ -52,12 +52,6 @@ const TELL: &str = r#"(
     case $? in 0) printf 'proxy %s\n' "${line%$'\r'}" ;; 1) echo 'proxy closed' ;; *) echo 'proxy silent' ;; esac
   } 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$7" || echo 'proxy refused'
   section chronos-level '[logging]' level "$6"
-  for dir in "${@:8}"; do
-    [ -d "$dir" ] || continue
-    { read -r head; read -r fs all used free percent mount; } < <(df -P "$dir" 2>/dev/null) || continue
-    if [ "$dir" = / ]; then root=$all; elif [ "$all" = "$root" ]; then continue; fi
-    printf 'disk %s %s\n' "${percent%\%}" "$mount"
-  done
   printf 'end\n'
 )"#;
 
@@ -212,13 +206,6 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
             }
             "chronos-level" => inside.chronos_level = value.trim().parse().ok(),
             "numbers" => inside.numbers = Some(value.to_owned()),
-            "disk" => {
-                if let Some((percent, dir)) = value.split_once(' ')
-                    && let Ok(percent) = percent.parse()
-                {
-                    inside.full.insert(dir.to_owned(), percent);
-                }
-            }
             "memory" => inside.usage.memory = value.parse().ok(),
             "cache" => inside.usage.cache = value.parse().unwrap_or_default(),
             "memory-limit" => inside.usage.limit = value.parse().ok().filter(|limit| *limit < NO_LIMIT),
@@ -238,10 +225,17 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
     Ok(inside)
 }
 
-/// What makes a container tell of itself and of the room in directories.
-fn tell<'d>(directories: impl IntoIterator<Item = &'d str>) -> Script {
+/// What makes a container tell of itself.
+fn tell() -> Script {
     let files = [CASSANDRA_SETTINGS, NUMBERS_LOG, CHRONOS_SETTINGS];
-    Script::new(TELL).args(SETTINGS_FILES).args(files).arg(ETCD_PROXY).arg("/").args(directories)
+    Script::new(TELL).args(SETTINGS_FILES).args(files).arg(ETCD_PROXY)
+}
+
+/// How full each disk is, in per cent. What is as large as the first, which is that of `/`, lies on it.
+fn full(rooms: &[(String, Room)]) -> BTreeMap<String, u8> {
+    let root = rooms.first().map(|(_, room)| room.capacity);
+    let others = rooms.iter().skip(1).filter(|(_, room)| Some(room.capacity) != root);
+    rooms.iter().take(1).chain(others).filter_map(|(at, room)| Some((at.clone(), room.percent()?))).collect()
 }
 
 /// Where a container has volumes that fill up: data, logs. What only hands files in is none of them.
@@ -267,11 +261,15 @@ fn hosts(inside: &Inside) -> Vec<(String, String)> {
 /// Asks one container of itself, and for the room on volumes.
 pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, volumes: &[String]) -> Result<Inside, Unasked> {
     let mut shell = Shell::open(pods, pod, container, OPEN).await?;
-    let script = tell(volumes.iter().map(String::as_str));
     let asked = Timestamp::now();
-    let output = shell.run(&script, ANSWER).await?;
+    let output = shell.run(&tell(), ANSWER).await?;
     let told = parse(&output.text, asked, Timestamp::now());
     let mut inside = told.map_err(|why| Unasked::failed(format!("pod {pod}: {why}")))?;
+    let answer = shell.run(&ask_room(iter::once("/").chain(volumes.iter().map(String::as_str))), ANSWER).await?;
+    let rooms = read_room(&answer.text);
+    inside.full = full(
+        &rooms.ok_or_else(|| Unasked::failed(format!("pod {pod}: how full its disks are: the answer has no end")))?,
+    );
     let hosts = hosts(&inside);
     let names: BTreeSet<&String> = hosts.iter().map(|(_, name)| name).collect();
     let answer = shell.run(&Script::new(ASK_NAMES).args(names), ANSWER).await?.text;
@@ -292,7 +290,7 @@ mod tests {
 
     const ANSWER: &str = "time 1000\nnofile 20000\nipv6-off 0\nnameserver 10.96.0.10\nrpc \"::0\"\nshared # text\n\
         shared home_domain=ims.svc\nshared signup_key=secret\nlocal public_hostname=10.0.0.1\nuser log_level=5\n\
-        chronos-level  5\nnumbers Created 1000 numbers\ndisk 68 /\ndisk 99 /var/lib/a b\n\
+        chronos-level  5\nnumbers Created 1000 numbers\n\
         memory 34377728\ncache 69632\nmemory-limit 9223372036854771712\ncpu-ns 1157803131\nend\n";
 
     fn at(seconds: i64) -> Timestamp {
@@ -311,7 +309,6 @@ mod tests {
         assert_eq!(inside.user.get("log_level"), Some("5"));
         assert_eq!(inside.chronos_level, Some(5));
         assert_eq!(inside.numbers.as_deref(), Some("Created 1000 numbers"));
-        assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 68), ("/var/lib/a b".to_owned(), 99)]));
         let cpu = Some(Duration::from_nanos(1_157_803_131));
         assert_eq!(inside.usage, Usage { memory: Some(34_377_728), cache: 69_632, limit: None, cpu });
     }
@@ -325,16 +322,14 @@ mod tests {
     /// The script on this machine's own bash.
     #[test]
     fn the_script_tells_what_is_read() {
-        let line = tell(["/", "/no such directory", "/proc"]).line().unwrap();
+        let line = tell().line().unwrap();
         let asked = Timestamp::now();
         let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
         let inside = parse(&String::from_utf8(output.stdout).unwrap(), asked, Timestamp::now()).unwrap();
         assert!(inside.ahead.unwrap().abs() < 2.0, "{inside:?}");
-        // What lies on a disk of its own is told by where that is; /proc is one without room.
-        assert!(inside.full.contains_key("/") && inside.full.keys().all(|at| at == "/" || at == "/proc"), "{inside:?}");
     }
 
-    /// The script on this machine's own bash, with a `df` that has a volume of logs, and one on the disk of `/`.
+    /// The scripts on this machine's own bash, with a `df` that has a volume of logs, and one on the disk of `/`.
     #[test]
     fn volumes_are_told_once_each_and_chronos_level_is_read_where_chronos_reads_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -342,30 +337,29 @@ mod tests {
         std::fs::create_dir(&logs).unwrap();
         std::fs::create_dir(&same).unwrap();
         let df = folder.path().join("df");
-        let row = |place: &std::path::Path, size: u32, percent: u8| {
-            format!("{}) echo 'x {size} 1 1 {percent}% {}' ;;\n", place.display(), place.display())
+        let row = |place: &std::path::Path, size: u32, used: u32| {
+            let (at, free) = (place.display(), size - used);
+            format!("{at}) echo 'x {size} {used} {free} 1% {at}' ;;\n")
         };
-        let rows = [row("/".as_ref(), 1000, 40), row(&logs, 500, 97), row(&same, 1000, 40)].concat();
+        let rows = [row("/".as_ref(), 1000, 400), row(&logs, 500, 485), row(&same, 1000, 400)].concat();
         std::fs::write(&df, format!("#!/bin/sh\necho head\ncase $2 in\n{rows}esac\n")).unwrap();
         std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let settings = folder.path().join("chronos.conf");
         std::fs::write(&settings, "[http]\nlevel = 9\n[logging]\nfolder = x\nlevel = 5\n[alarms]\n").unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let said = |script: &Script| {
+            let line = script.line().unwrap();
+            let output = std::process::Command::new("bash").args(["-c", &line]).env("PATH", &path).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
         let places = [logs.to_str().unwrap(), same.to_str().unwrap()];
+        let rooms = read_room(&said(&ask_room(["/", places[0], places[1]]))).unwrap();
+        assert_eq!(full(&rooms), BTreeMap::from([("/".to_owned(), 40), (places[0].to_owned(), 97)]));
         // The kernel takes connections for a program that hangs.
         let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let silent = hangs.local_addr().unwrap().port();
-        let line = Script::new(TELL)
-            .args(["none"; 5])
-            .arg(settings.display())
-            .arg(silent)
-            .arg("/")
-            .args(places)
-            .line()
-            .unwrap();
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        let output = std::process::Command::new("bash").args(["-c", &line]).env("PATH", path).output().unwrap();
-        let inside = parse(&String::from_utf8(output.stdout).unwrap(), at(0), at(0)).unwrap();
-        assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 40), (places[0].to_owned(), 97)]));
+        let told = said(&Script::new(TELL).args(["none"; 5]).arg(settings.display()).arg(silent));
+        let inside = parse(&told, at(0), at(0)).unwrap();
         assert_eq!((inside.chronos_level, inside.proxy), (Some(5), Some(Proxy::Silent)));
     }
 

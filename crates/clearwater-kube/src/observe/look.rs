@@ -21,6 +21,7 @@ use super::observation::Observation;
 use super::probe::{Depth, ProbeTarget, Prober};
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
+use super::volumes;
 use crate::cluster::{Cluster, FailedAt, list_all, say};
 use crate::deadline::{Late, TimeLimit};
 
@@ -161,7 +162,8 @@ pub(crate) async fn look(
         for pod in snapshot.pods_of(subject.component()) {
             let Some(target) = ProbeTarget::of(subject, pod) else { continue };
             let depth = if snapshot.may_be_asked(subject, pod) { Depth::Full } else { Depth::Programs };
-            let mut prober = Prober::new(cluster, target).patient(patience);
+            let data = volumes::keeper(subject.component()).and_then(|keeper| keeper.directory);
+            let mut prober = Prober::new(cluster, target).patient(patience).with_room_of(data);
             asked.spawn(async move { prober.look_until(depth, until).await });
         }
     }

@@ -17,7 +17,9 @@ use super::subject::Subject;
 use crate::cluster::Cluster;
 use crate::pod::object::own_container;
 use crate::pod::supervisor;
-use crate::pod::{AskError, EXEC, Forward, OPEN, Output, Script, Shell, Verdict, judge, script};
+use crate::pod::{
+    AskError, EXEC, Forward, OPEN, Output, Room, Script, Shell, Verdict, ask_room, judge, read_room, script,
+};
 
 /// The longest that one question may take. The questions in the pod give up after three seconds by themselves.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -110,6 +112,8 @@ pub struct Prober {
     /// Why no shell can be had, once that is known.
     no_shell: Option<String>,
     no_forward: Option<String>,
+    /// The directory whose room is asked for.
+    data: Option<&'static str>,
 }
 
 impl Prober {
@@ -127,6 +131,7 @@ impl Prober {
             names_from: None,
             no_shell: None,
             no_forward: None,
+            data: None,
         }
     }
 
@@ -134,6 +139,13 @@ impl Prober {
     #[must_use]
     pub(crate) fn patient(mut self, patience: u32) -> Self {
         self.patience = patience.clamp(PATIENCE_FIRST, PATIENCE_LONGEST);
+        self
+    }
+
+    /// The same, which also asks for the room where the pod keeps its data.
+    #[must_use]
+    pub(crate) fn with_room_of(mut self, data: Option<&'static str>) -> Self {
+        self.data = data;
         self
     }
 
@@ -239,6 +251,7 @@ impl Prober {
             }
             report.runs_with = self.runs_with().await;
         }
+        report.room = self.room().await;
         if let Some(first) = report.troubles.first().filter(|t| !t.is_starting()) {
             let program = first.program.clone();
             report.log = self.log_of(&program).await;
@@ -302,6 +315,13 @@ impl Prober {
         }
         let asked = compare(&self.target.settings);
         RunsWith::read(&self.run(&asked).await.ok()?.text)
+    }
+
+    /// The room where its data is. `None` also where nobody may look.
+    async fn room(&mut self) -> Option<Room> {
+        let data = self.data.filter(|_| self.no_shell.is_none())?;
+        let output = self.run(&ask_room([data])).await.ok()?;
+        read_room(&output.text)?.into_iter().next().map(|(_, room)| room)
     }
 
     async fn ask_supervisord(&mut self) -> Result<Result<Vec<supervisor::ProgramState>, String>, AskError> {

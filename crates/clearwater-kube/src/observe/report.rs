@@ -4,8 +4,8 @@ use clearwater::event::LogExcerpt;
 
 use super::finding::{Finding, Part};
 use super::given::RunsWith;
-use crate::pod::AskError;
 use crate::pod::supervisor::Trouble;
+use crate::pod::{AskError, Room};
 
 /// What was seen of a pod.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +38,8 @@ pub struct Report {
     pub not_joined: Option<NotJoined>,
     /// With what of its settings its container runs, where it was asked.
     pub runs_with: Option<RunsWith>,
+    /// The room where its data is, where that was asked for and told.
+    pub room: Option<Room>,
 }
 
 /// How many of some questions were answered as they should be. Those that could not be put are in neither number.

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use clearwater::component::Component;
+use clearwater::component::{CASSANDRA_DATA, Component, MYSQL_DATA};
 
 use super::snapshot::Snapshot;
 use crate::pod::object::claims;
@@ -11,25 +11,54 @@ use crate::pod::object::claims;
 #[derive(Debug)]
 pub(crate) struct Keeper {
     pub(crate) component: Component,
-    pub(crate) what: &'static str,
+    what: &'static str,
+    /// Where it keeps it without a volume, and what that means.
+    in_pods: &'static str,
+    /// Its directory, where somebody in the pod can be asked how full that is: etcd's image has no bash.
+    pub(crate) directory: Option<&'static str>,
 }
+
+const DIE: &str = "in its pods, and they die with these";
 
 /// The components that keep what people have put there.
 pub(crate) static KEEPERS: [Keeper; 2] = [
-    Keeper { component: Component::Cassandra, what: "subscribers and their settings" },
-    Keeper { component: Component::Ellis, what: "accounts" },
+    Keeper {
+        component: Component::Cassandra,
+        what: "subscribers and their settings",
+        in_pods: DIE,
+        directory: Some(CASSANDRA_DATA),
+    },
+    Keeper { component: Component::Ellis, what: "accounts", in_pods: DIE, directory: Some(MYSQL_DATA) },
 ];
+
+/// etcd, whose data the stores would miss, and nobody else.
+static ETCD: Keeper = Keeper {
+    component: Component::Etcd,
+    what: "the stores' membership",
+    in_pods: "in its pod: when the pod goes, the stores must be made anew with it",
+    directory: None,
+};
+
+/// All of them.
+pub(crate) fn keepers() -> impl Iterator<Item = &'static Keeper> {
+    std::iter::once(&ETCD).chain(&KEEPERS)
+}
+
+/// A component as one of them.
+pub(crate) fn keeper(component: Component) -> Option<&'static Keeper> {
+    keepers().find(|keeper| keeper.component == component)
+}
 
 /// Where one of them keeps it.
 #[derive(Debug)]
-pub(crate) struct Kept<'a> {
-    keeper: &'a Keeper,
+pub(crate) struct Kept {
+    keeper: &'static Keeper,
     /// The claims of its pods, or none where a pod is without.
-    claims: Vec<&'a str>,
+    claims: Vec<String>,
 }
 
 /// Where a component keeps it; `None` where it has no pod.
-pub(crate) fn of<'a>(snapshot: &'a Snapshot, keeper: &'a Keeper) -> Option<Kept<'a>> {
+pub(crate) fn of(snapshot: &Snapshot, keeper: &'static Keeper) -> Option<Kept> {
     let pods = snapshot.pods_of(keeper.component);
     if pods.is_empty() {
         return None;
@@ -38,21 +67,27 @@ pub(crate) fn of<'a>(snapshot: &'a Snapshot, keeper: &'a Keeper) -> Option<Kept<
     let mut claims: Vec<&str> = if without { Vec::new() } else { pods.into_iter().flat_map(claims).collect() };
     claims.sort_unstable();
     claims.dedup();
-    Some(Kept { keeper, claims })
+    Some(Kept { keeper, claims: claims.into_iter().map(str::to_owned).collect() })
 }
 
-impl Kept<'_> {
+impl Kept {
     /// Whether it dies with a pod.
     pub(crate) fn is_in_pods(&self) -> bool {
         self.claims.is_empty()
     }
+
+    /// The same with what is known of each claim.
+    pub(crate) fn with(self, known: impl Fn(&str) -> Option<String>) -> Self {
+        let told = |claim: String| known(&claim).map_or_else(|| claim.clone(), |known| format!("{claim} ({known})"));
+        Self { claims: self.claims.into_iter().map(told).collect(), ..self }
+    }
 }
 
-impl Display for Kept<'_> {
+impl Display for Kept {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let Keeper { component, what } = self.keeper;
+        let Keeper { component, what, in_pods, .. } = self.keeper;
         match self.claims.as_slice() {
-            [] => write!(f, "{component} keeps {what} in its pods, and they die with these"),
+            [] => write!(f, "{component} keeps {what} {in_pods}"),
             [one] => write!(f, "{component} keeps {what} on a persistent volume, {one}"),
             several => write!(f, "{component} keeps {what} on persistent volumes: {}", several.join(", ")),
         }
@@ -87,5 +122,9 @@ mod tests {
         let two = add(1, Some("data-cassandra-1")).1;
         assert!(two.ends_with("on persistent volumes: data-cassandra-0, data-cassandra-1"), "{two}");
         assert!(add(2, None).0);
+        let known = |claim: &str| claim.ends_with("-1").then(|| "class fast".to_owned());
+        let told = |snapshot: &Snapshot| of(snapshot, cassandra).unwrap().with(known).to_string();
+        snapshot.pods.remove("cassandra-2");
+        assert!(told(&snapshot).ends_with(": data-cassandra-0, data-cassandra-1 (class fast)"), "{}", told(&snapshot));
     }
 }

@@ -45,13 +45,17 @@ impl Grantee {
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
+/// How the names of these objects begin.
+const OWN: &str = "clearwater-";
+
 /// The Roles and bindings that give somebody what these tasks take in a namespace, as objects to apply. With `all` also
 /// what they could go without.
 ///
 /// Up to three pairs: a Role in the namespace, one where the cluster's DNS runs, and a ClusterRole. No rule is wider than
 /// what the tasks ask for, and none names Secrets outside the namespace.
 pub fn roles(tasks: &[Task], namespace: &str, all: bool, subject: &Grantee) -> Vec<Value> {
-    let name = format!("clearwater-{}", subject.slug());
+    let slug = subject.slug();
+    let name = if slug.starts_with(OWN) { slug } else { format!("{OWN}{slug}") };
     let mut objects = Vec::new();
     for scope in [Scope::Namespace, Scope::ClusterDns, Scope::Cluster] {
         let rules = rules(tasks, namespace, scope, all);
@@ -87,23 +91,29 @@ type Grant<'r> = (&'r str, BTreeSet<&'r str>, Option<&'r str>);
 
 /// The rules of a Role: one for all resources of a group that take the same verbs.
 fn rules(tasks: &[Task], namespace: &str, scope: Scope, all: bool) -> Vec<Value> {
-    let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut verbs: BTreeMap<(&str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     let wanted = tasks.iter().flat_map(|t| t.rules()).filter(|r| r.scope == scope && (all || r.without.is_none()));
     for rule in wanted {
-        for resource in rule.resources {
-            verbs.entry((rule.group, resource)).or_default().extend(rule.verbs);
+        for (&resource, &verb) in
+            rule.resources.iter().flat_map(|resource| rule.verbs.iter().map(move |v| (resource, v)))
+        {
+            // This namespace and no other. A create has no name yet that could be meant.
+            let is_own = resource == "namespaces" && verb != "create";
+            let name = if is_own { Some(namespace) } else { rule.name };
+            verbs.entry((rule.group, resource, name)).or_default().insert(verb);
         }
     }
-    let mut alike: BTreeMap<Grant<'_>, Vec<&str>> = BTreeMap::new();
-    for ((group, resource), verbs) in verbs {
-        // This namespace and no other. A create has no name yet that could be meant.
-        let (create, named): (BTreeSet<&str>, _) =
-            verbs.into_iter().partition(|v| resource != "namespaces" || *v == "create");
-        for (verbs, name) in [(create, None), (named, Some(namespace))] {
-            if !verbs.is_empty() {
-                alike.entry((group, verbs, name)).or_default().push(resource);
-            }
+    // Who may do it to all need not be told of one.
+    let of_all = verbs.clone();
+    for ((group, resource, name), verbs) in &mut verbs {
+        if let Some(all) = of_all.get(&(*group, *resource, None)).filter(|_| name.is_some()) {
+            verbs.retain(|verb| !all.contains(verb));
         }
+    }
+    verbs.retain(|_, verbs| !verbs.is_empty());
+    let mut alike: BTreeMap<Grant<'_>, Vec<&str>> = BTreeMap::new();
+    for ((group, resource, name), verbs) in verbs {
+        alike.entry((group, verbs, name)).or_default().push(resource);
     }
     let rule = |((group, verbs, name), resources)| {
         let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
@@ -129,6 +139,21 @@ mod tests {
             assert_eq!(rule["resourceNames"] == json!(["ims"]), !creates, "{rule}");
         }
         assert_eq!(rules.len(), 2);
+    }
+
+    #[test]
+    fn a_rule_of_one_object_is_no_rule_of_all() {
+        let of = |tasks: &[Task]| {
+            let objects = roles(tasks, "ims", true, &Grantee::User("a".into()));
+            let role = objects.into_iter().find(|o| o["kind"] == "Role").unwrap();
+            let rules = role["rules"].as_array().unwrap().clone();
+            let patches = |rule: &Value| rule["verbs"].as_array().unwrap().contains(&json!("patch"));
+            rules.into_iter().filter(patches).collect::<Vec<_>>()
+        };
+        let alone =
+            json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"], "resourceNames": ["env-vars"]});
+        assert_eq!(of(&[Task::Backup]), [alone]);
+        assert!(of(&[Task::Backup, Task::Up]).iter().all(|rule| rule["resourceNames"].is_null()));
     }
 
     #[test]

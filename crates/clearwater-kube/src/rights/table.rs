@@ -1,5 +1,6 @@
 //! What each task asks of a cluster, rule by rule. The table in docs/rights.md, the Roles and the checks are all made from it.
 
+use clearwater::manifest::ENV_VARS;
 use clearwater::named;
 
 /// What somebody wants done on a cluster.
@@ -76,6 +77,8 @@ pub struct AccessRule {
     pub group: &'static str,
     /// Plural, with the subresource: `pods`, `pods/exec`.
     pub resources: &'static [&'static str],
+    /// The one object that is meant; `None` for all of them.
+    pub name: Option<&'static str>,
     /// Where.
     pub scope: Scope,
     /// When.
@@ -91,6 +94,7 @@ const fn rule(verbs: &'static [&'static str], group: &'static str, resources: &'
         verbs,
         group,
         resources,
+        name: None,
         scope: Scope::Namespace,
         when: When::Always,
         without: None,
@@ -99,6 +103,10 @@ const fn rule(verbs: &'static [&'static str], group: &'static str, resources: &'
 }
 
 impl AccessRule {
+    const fn of(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
     const fn cluster(self) -> Self {
         Self { scope: Scope::Cluster, ..self }
     }
@@ -224,6 +232,8 @@ const UP: &[AccessRule] = &[
         .or_without("which node ports the API server gives"),
 ];
 
+const ZONE: &str = "the zone, where it is not Kubernetes' own";
+
 const STATUS: &[AccessRule] = &[
     rule(WATCH, "", &["pods"]),
     rule(WATCH, "", &["services"]).or_without("Services"),
@@ -234,6 +244,14 @@ const STATUS: &[AccessRule] = &[
     LAST_LINES,
     NAMESPACE_OF_NOTHING,
     NAMESPACE_OF_LEAVING,
+];
+
+/// What `status` alone tells: where data lives, and when it was kept.
+const STATUS_OF_DATA: &[AccessRule] = &[
+    rule(LIST, "", &["persistentvolumeclaims"])
+        .only_if("a component has a volume")
+        .or_without("the classes of volumes"),
+    rule(GET, "", &["configmaps"]).of(ENV_VARS).or_without("when the last backup was"),
 ];
 
 const CHECK: &[AccessRule] = &[
@@ -253,7 +271,7 @@ const REPORT: &[AccessRule] = &[
 const SCALE: &[AccessRule] = &[
     rule(&["get", "patch"], APPS, &["deployments/scale", "statefulsets/scale"]),
     rule(GET, "", &["pods/portforward"]).only_if("a store is scaled"),
-    rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
+    rule(GET, "", &["configmaps"]).or_unchecked(ZONE),
     rule(LIST, AUTOSCALING, &["horizontalpodautoscalers"]).or_unchecked("autoscalers that would set the number back"),
     rule(LIST, POLICY, &["poddisruptionbudgets"]).or_unchecked("disruption budgets that still fit"),
     rule(&["get", "create", "patch", "delete"], POLICY, &["poddisruptionbudgets"])
@@ -331,6 +349,10 @@ const RUN_LIVE: &[AccessRule] = &[
     rule(GET, "", &["pods/log"]),
     rule(&["create", "delete"], "", &["secrets"]).only_if("no Secret holds the sign-up code"),
 ];
+
+/// A backup is noted in the deployment.
+const NOTE: &[AccessRule] =
+    &[rule(PATCH, "", &["configmaps"]).of(ENV_VARS).or_without("a note in the deployment of when it was")];
 
 const CODE: &str = "the sign-up code";
 const SHOW_CODE: &[AccessRule] = &[rule(GET, "", &["configmaps", "secrets"]).or_without(CODE)];
@@ -421,15 +443,16 @@ impl Task {
                 const ALONE: &[AccessRule] = &[rule(&["get", "create", "patch"], "", &["namespaces"]).cluster()];
                 &[ALONE]
             }
-            Self::Status => &[STATUS, LOOK_INSIDE, LOOK_AT_MEMBERS],
+            Self::Status => &[STATUS, STATUS_OF_DATA, LOOK_INSIDE, LOOK_AT_MEMBERS],
             Self::Check => &[STATUS, LOOK_INSIDE, LOOK_AT_MEMBERS, CHECK, FIND_DOMAIN],
-            Self::Report => &[STATUS, REPORT, LOOK_INSIDE, LOOK_AT_MEMBERS, CHECK, FIND_DOMAIN],
+            Self::Report => &[STATUS, STATUS_OF_DATA, REPORT, LOOK_INSIDE, LOOK_AT_MEMBERS, CHECK, FIND_DOMAIN],
             Self::Scale => &[OBSERVE, SCALE, LOOK_INSIDE, LOOK_AT_MEMBERS, FIND_SERVERS, ASK_SERVERS],
             Self::Autoscale => &[AUTOSCALE],
             Self::Down => &[DOWN, FIND_NAMES],
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
             Self::Logs => &[LOGS, READ_INSIDE],
-            Self::Subscribers | Self::Backup => &[FIND_SERVICES, REACH, READ_KEYS],
+            Self::Subscribers => &[FIND_SERVICES, REACH, READ_KEYS],
+            Self::Backup => &[FIND_SERVICES, REACH, READ_KEYS, NOTE],
             Self::Ellis => &[FIND_SERVICES, REACH, SHOW_CODE],
             Self::Test => &[FIND_SERVICES, REACH, READ_KEYS, STAND],
             Self::LiveTest => &[FIND_SERVICES, READ_KEYS, RUN_LIVE],

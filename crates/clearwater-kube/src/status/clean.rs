@@ -2,7 +2,7 @@
 
 use clearwater::text::Clean;
 
-use super::{ComponentStatus, PodStatus, Status};
+use super::{ComponentStatus, PodData, PodStatus, Status};
 
 impl Clean for Status {
     fn clean(&mut self) {
@@ -17,6 +17,7 @@ impl Clean for Status {
             complete: _,
             looks: _,
             components,
+            last_backup: _,
             notes,
         } = self;
         namespace.clean();
@@ -53,10 +54,20 @@ impl Clean for ComponentStatus {
 
 impl Clean for PodStatus {
     fn clean(&mut self) {
-        let Self { name, node, address, ready: _, restarts: _, started: _, programs: _, answers: _, names: _ } = self;
+        let Self { name, node, address, ready: _, restarts: _, started: _, programs: _, answers: _, names: _, data } =
+            self;
         for text in [name, node, address] {
             text.clean();
         }
+        data.clean();
+    }
+}
+
+impl Clean for PodData {
+    fn clean(&mut self) {
+        let Self { claim, class, room: _ } = self;
+        claim.clean();
+        class.clean();
     }
 }
 
@@ -102,6 +113,7 @@ mod tests {
                     programs: None,
                     answers: None,
                     names: None,
+                    data: Some(PodData { claim: Some(bad()), class: Some(bad()), room: None }),
                 }],
                 members: BTreeMap::new(),
                 problems: vec![bad()],
@@ -109,12 +121,13 @@ mod tests {
                 unchecked: vec![bad()],
                 pending: 0,
             }],
+            last_backup: None,
             notes: vec![bad()],
         };
         status.clean();
         let text = format!("{status:?}");
         // A debug text writes a backslash twice: one that was escaped by it alone has one.
-        assert_eq!(text.matches(r"\\u{1b}[2J\\nb\\u{202e}").count(), 11, "{text}");
+        assert_eq!(text.matches(r"\\u{1b}[2J\\nb\\u{202e}").count(), 13, "{text}");
         assert!(!text.contains(is_harmful), "{text}");
     }
 }

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use clearwater::scale::MemberState;
+use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{ComponentStatus, Health, PodStatus, Status};
+use super::{ComponentStatus, Health, PodData, PodStatus, Status};
 
 /// What was seen of some namespaces, none where nothing could be looked at, as metrics in Prometheus' text format (0.0.4).
 ///
@@ -76,6 +77,15 @@ fn gauges(looks: &[(&str, Option<&Status>)]) -> Vec<Gauge> {
             })
             .collect(),
     };
+    let last = |s: &&Status| {
+        let at = s.last_backup.as_ref()?.at;
+        Some((vec![("namespace", s.namespace.clone())], at.map_or(0, Timestamp::as_second)))
+    };
+    let last_backup = Gauge {
+        name: "last_backup_timestamp_seconds",
+        help: "When the last backup was made, in seconds since 1970; 0 where none is known of.",
+        samples: seen.iter().filter_map(last).collect(),
+    };
     vec![
         looked,
         whole("healthy", "Whether everything that stands serves.", |s| s.healthy.into()),
@@ -102,7 +112,36 @@ fn gauges(looks: &[(&str, Option<&Status>)]) -> Vec<Gauge> {
             tally(c, |p| p.names)
         }),
         each("store_members", "Members on the store's list in etcd, by state.", members),
+        each("data_persistent", "Whether what the pod keeps is on a volume, and does not die with it.", |c| {
+            data(c, |data| Some(data.claim.is_some().into()))
+        }),
+        each("data_capacity_bytes", "The size of the file system that the pod keeps its data on.", |c| {
+            data(c, |data| bytes(data.room?.capacity))
+        }),
+        each("data_used_bytes", "What is taken of the file system that the pod keeps its data on.", |c| {
+            data(c, |data| bytes(data.room?.used))
+        }),
+        each(
+            "data_available_bytes",
+            "What can still be taken of the file system that the pod keeps its data on.",
+            |c| data(c, |data| bytes(data.room?.available)),
+        ),
+        last_backup,
     ]
+}
+
+fn bytes(count: u64) -> Option<i64> {
+    i64::try_from(count).ok()
+}
+
+/// A sample for each pod that keeps something, by the name that kubelets give to the claim of a volume in their own metrics.
+fn data(c: &ComponentStatus, of: impl Fn(&PodData) -> Option<i64>) -> Vec<(Labels, i64)> {
+    let kept = c.pods.iter().filter_map(|pod| Some((pod, pod.data.as_ref()?)));
+    let sample = |(pod, data): (&PodStatus, &PodData)| {
+        let claim = data.claim.iter().map(|claim| ("persistentvolumeclaim", claim.clone()));
+        Some((std::iter::once(("pod", pod.name.clone())).chain(claim).collect(), of(data)?))
+    };
+    kept.filter_map(sample).collect()
 }
 
 fn one(count: u32) -> Vec<(Labels, i64)> {

@@ -9,8 +9,6 @@ use crate::judge::Outdated;
 use crate::observe::given::{ZONE, ZoneSeen};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
-use crate::observe::volumes;
-use crate::pod::object::claims;
 
 /// What is worth knowing of the whole.
 pub(super) fn of(
@@ -31,8 +29,6 @@ pub(super) fn of(
         }
         Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
     }));
-    notes.extend(etcd_note(snapshot));
-    notes.extend(volumes::KEEPERS.iter().filter_map(|k| Some(volumes::of(snapshot, k)?.to_string())));
     notes.extend(foreign.iter().map(|(component, pod)| {
         format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
     }));
@@ -66,17 +62,6 @@ pub(super) fn of_settings(zone: &ZoneSeen, outdated: impl IntoIterator<Item = Ou
     };
     let others: Vec<String> = alike.into_iter().map(of).collect();
     wrong.into_iter().chain(others).collect()
-}
-
-/// Where etcd keeps its data, because it decides what a lost node costs.
-fn etcd_note(snapshot: &Snapshot) -> Option<String> {
-    let pod = snapshot.pods_of(Component::Etcd).into_iter().next()?;
-    Some(if claims(pod).next().is_some() {
-        "etcd keeps the stores' membership on a persistent volume".to_owned()
-    } else {
-        "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it"
-            .to_owned()
-    })
 }
 
 #[cfg(test)]

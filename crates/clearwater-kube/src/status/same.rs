@@ -1,7 +1,8 @@
-use super::{ComponentStatus, Status};
+use super::{ComponentStatus, PodData, PodStatus, Status};
 
 impl Status {
-    /// Whether a later look tells nothing new: all is as it was but the time, the number of looks and the lines of logs.
+    /// Whether a later look tells nothing new: all is as it was but the time, the number of looks, the lines of logs,
+    /// and bytes of room: a volume that fills by another per cent is told in the notes.
     ///
     /// ```
     /// use clearwater_kube::status::Status;
@@ -17,7 +18,15 @@ impl Status {
     /// ```
     pub fn tells_the_same(&self, later: &Self) -> bool {
         let bare = |seen: &Self| {
-            let components = seen.components.iter().map(|c| ComponentStatus { log: None, ..c.clone() }).collect();
+            let bare = |pod: &PodStatus| {
+                let data = pod.data.clone().map(|data| PodData { room: None, ..data });
+                PodStatus { data, ..pod.clone() }
+            };
+            let components = seen
+                .components
+                .iter()
+                .map(|c| ComponentStatus { log: None, pods: c.pods.iter().map(bare).collect(), ..c.clone() })
+                .collect();
             Self { at: self.at, looks: self.looks, components, ..seen.clone() }
         };
         bare(self) == bare(later)

@@ -20,12 +20,14 @@
 
 mod archive;
 mod compare;
+mod cron;
 mod holdings;
 mod mend;
 mod work;
 
 pub use archive::{Backup, BackupManifest, BackupPart, InvalidBackup, MANIFEST};
 pub use compare::{ComparedItem, Comparison, ItemCounts, ItemKind, ItemState, compare};
+pub use cron::{CronSchedule, InvalidCron};
 pub use holdings::{
     BackupCounts, Confidential, EllisAccount, EllisNumber, Holdings, PrivateRecord, RegistrationSet, ServiceProfile,
 };

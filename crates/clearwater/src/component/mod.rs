@@ -47,12 +47,11 @@ pub use capability::{CapabilityUse, capabilities};
 pub use catalogue::{catalogue, entry, is_plain_log, playing, port};
 pub use contact::{CONTACTS, Contact, TURN_RELAY_PORTS, asked_ports, narrowed_by};
 pub use id::{Component, Release};
-pub(crate) use paths::{
-    CASSANDRA_DATA, CASSANDRA_FOLDER, CLUSTER_SETTINGS, MYSQL_DATA, OF_CASSANDRA_MEMBER, SUPERVISORCTL, USER_SETTINGS,
-};
 pub use paths::{
-    CASSANDRA_SETTINGS, CHRONOS_SETTINGS, NUMBERS_LOG, PROGRAM_LOGS, SETTINGS_FILES, SUPERVISOR_LOGS, SUPERVISOR_SOCKET,
+    CASSANDRA_DATA, CASSANDRA_SETTINGS, CHRONOS_SETTINGS, MYSQL_DATA, NUMBERS_LOG, PROGRAM_LOGS, SETTINGS_FILES,
+    SUPERVISOR_LOGS, SUPERVISOR_SOCKET,
 };
+pub(crate) use paths::{CASSANDRA_FOLDER, CLUSTER_SETTINGS, OF_CASSANDRA_MEMBER, SUPERVISORCTL, USER_SETTINGS};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,
     LogGrammar, LooksUpOnce, PortUse, PreStop, Program, ProgramHealth, Protocol, Role, Rule, Scaling, Source,

@@ -24,11 +24,11 @@ pub(crate) const OF_CASSANDRA_MEMBER: [&str; 4] =
     ["cassandra.yaml", "cassandra-rackdc.properties", "cassandra_bootstrap_in_progress", "cassandra_bootstrapped"];
 
 /// Where Cassandra keeps its rows and its log (clearwater-cassandra `cassandra.yaml.template`).
-pub(crate) const CASSANDRA_DATA: &str = "/var/lib/cassandra";
+pub const CASSANDRA_DATA: &str = "/var/lib/cassandra";
 
 /// Where Ellis' MySQL keeps its tables. The image brings them along, with Ellis' own, which are made when it is built, and
 /// with its user, who is `root` and has no password (ellis `debian/ellis.postinst`, `src/metaswitch/ellis/settings.py`).
-pub(crate) const MYSQL_DATA: &str = "/var/lib/mysql";
+pub const MYSQL_DATA: &str = "/var/lib/mysql";
 
 /// Cassandra's own settings, which the cluster manager writes when a member joins.
 pub const CASSANDRA_SETTINGS: &str = "/etc/cassandra/cassandra.yaml";

@@ -98,7 +98,7 @@ pub use object::{Item, ItemOwner, Lifecycle, Manifest, Note, Object, Replicas, h
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use pod_security::{ENFORCE_LABEL, PodSecurity, namespace};
 pub use render::{render, services};
-pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
+pub use shared::{AUTO_CONFIG, ENV_VARS, LAST_BACKUP_ANNOTATION, LOG_LEVELS};
 pub use storage::{ELLIS_CLAIM, STORAGE, persistent};
 
 pub use crate::config::PortRange;

@@ -15,6 +15,9 @@ use crate::config::{KeyPolicy, Keys, LevelFile, ORIGINAL_AUTO_CONFIG};
 /// The ConfigMap that every Clearwater container takes its environment from, under upstream's name
 /// (clearwater-docker `README.md`).
 pub const ENV_VARS: &str = "env-vars";
+/// The annotation of [`ENV_VARS`] that says when what the services tell of subscribers was last kept (RFC 3339). It stands
+/// there because every deployment has that object, whoever made it, and no pod is replaced for its annotations.
+pub const LAST_BACKUP_ANNOTATION: &str = "kubectl-clearwater/last-backup";
 /// The ConfigMap with the configuration generator of the classic release.
 pub const AUTO_CONFIG: &str = "clearwater-auto-config";
 

@@ -1,9 +1,13 @@
 //! The file of a backup.
 
+use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clearwater::backup::Backup;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use crate::bounded;
 use crate::error::CliError;
@@ -31,6 +35,40 @@ pub(in crate::command) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliErro
     let mut file = builder.prefix(".clearwater-backup-").tempfile_in(folder).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist_noclobber(path).map_err(|e| failed(e.error)).map(drop)
+}
+
+/// The name of a file that is made in a directory.
+pub(super) fn name(namespace: &str, at: Timestamp) -> String {
+    format!("clearwater-backup-{namespace}-{}.zip", at.strftime(STAMP))
+}
+
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// Removes all files of that name from a directory but the newest so many, and yields those that it removed. A file that somebody
+/// called otherwise, or that is of another namespace, is none of them.
+pub(super) fn prune(folder: &Path, namespace: &str, most: u32) -> Result<Vec<PathBuf>, CliError> {
+    let failed = |source| CliError::Read { path: folder.to_owned(), source };
+    let mut ours = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let called = entry.file_name();
+        let made = called.to_str().and_then(|called| {
+            let stamp = called.strip_prefix("clearwater-backup-")?.strip_prefix(namespace)?.strip_prefix('-')?;
+            // What it is read as has to be written the same.
+            let at = DateTime::strptime(STAMP, stamp.strip_suffix(".zip")?).ok()?.to_zoned(TimeZone::UTC).ok()?;
+            (name(namespace, at.timestamp()) == called).then(|| at.timestamp())
+        });
+        if let Some(made) = made {
+            ours.push((made, entry.path()));
+        }
+    }
+    ours.sort();
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let old: Vec<PathBuf> = ours.iter().rev().skip(most).map(|(_, path)| path.clone()).collect();
+    for path in &old {
+        fs::remove_file(path).map_err(|source| CliError::Write { path: path.clone(), source })?;
+    }
+    Ok(old)
 }
 
 /// Reads a backup, and checks that it is what was written; - reads standard input.
@@ -70,6 +108,29 @@ mod tests {
         let path = dir.path().join("b.zip");
         write(&path, b"").unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_oldest_of_its_own_files_go_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |day: u8| format!("2026-11-{day:02}T03:30:00Z").parse::<Timestamp>().unwrap();
+        let mut others = vec!["notes.zip".to_owned(), name("ims-2", at(1)), name("lab", at(1))];
+        others.extend(
+            ["clearwater-backup-ims-20261101.zip", "clearwater-backup-ims-20261101T033000Z.zip.old"].map(str::to_owned),
+        );
+        let own: Vec<String> = [3, 1, 4, 2].map(|day| name("ims", at(day))).to_vec();
+        for file in others.iter().chain(&own) {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        let old = prune(dir.path(), "ims", 2).unwrap();
+        assert_eq!(old, [2, 1].map(|day| dir.path().join(name("ims", at(day)))));
+        others.extend([3, 4].map(|day| name("ims", at(day))));
+        others.sort();
+        let mut left: Vec<String> =
+            dir.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, others);
+        assert!(prune(dir.path(), "ims", 2).unwrap().is_empty());
     }
 
     #[test]

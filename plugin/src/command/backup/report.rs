@@ -30,11 +30,13 @@ pub(crate) struct Kept {
     pub(super) file: String,
     /// What the file says of itself.
     manifest: BackupManifest,
+    /// Whether the deployment has a note of it, by which `status` tells when the last backup was.
+    noted: bool,
 }
 
 impl Kept {
-    pub(super) fn new(namespace: String, file: &Path, manifest: BackupManifest) -> Self {
-        Self { v: VERSION, namespace, file: printable(&file.display().to_string()).into_owned(), manifest }
+    pub(super) fn new(namespace: String, file: &Path, manifest: BackupManifest, noted: bool) -> Self {
+        Self { v: VERSION, namespace, file: printable(&file.display().to_string()).into_owned(), manifest, noted }
     }
 }
 

@@ -11,7 +11,7 @@ use clearwater::config::Deployment;
 use clearwater::event::EventKind;
 use clearwater::text::printable;
 use clearwater_kube::Cluster;
-use clearwater_kube::backup::{BackupOptions, RestoreOptions, backup, restore};
+use clearwater_kube::backup::{BackupOptions, RestoreOptions, backup, note, restore};
 use clearwater_kube::down::{DownOptions, down};
 use clearwater_kube::up::up;
 use tokio::time::Instant;
@@ -173,6 +173,8 @@ async fn passed(
         let ended = drive(backup(cluster, BackupOptions::new()), &mut Steps::default(), None, signals).await?;
         let kept = ended.value?;
         archive::write(&passage.backup, &archive::packed(&kept)?)?;
+        // Who brings a deployment up may write there; what hinders it is told by what follows.
+        let _ = note(cluster, &kept).await;
         kept
     };
     // After this, what the stores hold is in the file alone.

@@ -1,6 +1,7 @@
 //! `subscriber`, `ellis`, `backup` and `restore` as a user types them, on the real cluster.
 
 mod kept;
+mod schedule;
 mod volumes;
 
 use std::collections::BTreeSet;

@@ -100,11 +100,25 @@ fn outlives(members: u32) -> Result<()> {
     let told = place.up(&[], &file)?;
     ensure!(!told.contains("die with these"), "{told}");
     let status = plugin.run(&["status"])?.expect(0)?;
-    ensure!(status.out.contains("data-cassandra-0") && status.out.contains("data-ellis"), "{}", status.out);
+    ensure!(
+        status.out.contains("data-cassandra-0 (class ") && status.out.contains("data-ellis (class "),
+        "{}",
+        status.out
+    );
+    ensure!(status.out.contains(" % full)") && status.out.contains("no backup is known of"), "{}", status.out);
     plugin.run(&["subscriber", "create", "--count", LINES])?.expect(0)?;
     plugin.run(&["subscriber", "create", "--count", "2", "--account", "bob@example.com"])?.expect(0)?;
     let backup = place.folder.join("kept.zip").to_string_lossy().into_owned();
     plugin.run(&["backup", "--to", &backup])?.expect(0)?;
+    let status = plugin.run(&["status"])?.expect(0)?;
+    ensure!(status.out.contains("the last backup is of 20"), "{}", status.out);
+    let metrics = plugin.run(&["status", "--metrics"])?.expect(0)?.out;
+    let sample = format!("clearwater_data_persistent{{namespace=\"{}\",component=\"ellis\"", namespace.name());
+    let last = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("clearwater_last_backup_timestamp_seconds{")?.split(' ').nth(1));
+    ensure!(last.is_some_and(|last| last != "0"), "{metrics}");
+    ensure!(metrics.contains(&sample) && metrics.contains("clearwater_data_used_bytes{"), "{metrics}");
     place.is_whole("nothing")?;
 
     place.without(&[])?;
