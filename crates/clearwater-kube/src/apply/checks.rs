@@ -52,11 +52,11 @@ pub(crate) fn refused(errors: &[ApplyError]) -> Vec<CheckLine> {
     let of = |(_, same): (_, Vec<&ApplyError>)| {
         let names: Vec<&str> = same.iter().map(|error| error.object()).collect();
         let more = names.len().saturating_sub(NAMED);
-        let named = names[..names.len() - more].join(", ");
+        let first = names[..names.len() - more].join(", ");
         let about = match (names.len(), more) {
             (1, _) => String::new(),
-            (_, 0) => format!(": {named}"),
-            (_, more) => format!(": {named} and {more} more"),
+            (_, 0) => format!(": {first}"),
+            (_, more) => format!(": {first} and {more} more"),
         };
         CheckLine {
             id: CheckId::Objects,

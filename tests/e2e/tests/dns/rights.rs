@@ -3,6 +3,9 @@ use clearwater_e2e::{Limited, cluster};
 
 use crate::{Corefile, PATIENCE, file, sprout};
 
+/// A name, the task, the backend, what is asked, and how it ends with the least rights and with all that the task may take.
+type Step = (&'static str, &'static str, &'static str, &'static [&'static str], [i32; 2]);
+
 #[test]
 #[ignore = "needs cluster (edits kube-system)"]
 fn each_backend_asks_for_nothing_that_the_table_of_rights_does_not_name() -> Result<()> {
@@ -12,8 +15,7 @@ fn each_backend_asks_for_nothing_that_the_table_of_rights_does_not_name() -> Res
     let corefile = Corefile::keep(kubectl)?;
     let path = file("dns: {backend: coredns}\n")?;
     sprout(kubectl)?;
-    // How each ends with the least rights, and with all that the task may take.
-    let steps: [(&str, &str, &str, &[&str], [i32; 2]); 7] = [
+    let steps: [Step; 7] = [
         ("file", "dns-coredns", "coredns", &["--yes"], [0, 0]),
         // Who may not ask inside of the containers has not looked.
         ("file-check", "dns-coredns", "coredns", &["--check"], [1, 0]),
