@@ -265,8 +265,9 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let half = left(until) / 2;
     let (first, told) = {
         let standing = snapshot.clone();
-        let asked = data::Told::ask(cluster, &standing, half);
-        futures::join!(Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + half), asked)
+        let asked = Box::pin(data::Told::ask(cluster, &standing, half));
+        let glance = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + half);
+        futures::join!(Box::pin(glance), asked)
     };
     let mut looks = 1;
     let mut partial = false;

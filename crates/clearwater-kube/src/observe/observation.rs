@@ -38,7 +38,7 @@ pub(crate) enum Observed {
     /// What the API server says.
     Watch(WatchEvent),
     /// What a pod says.
-    Pod(ProbeResult),
+    Pod(Box<ProbeResult>),
     /// What etcd says of a store's members.
     Members(MembersUpdate),
 }
@@ -105,7 +105,8 @@ impl Observation {
                 self.take_event(news);
                 None
             }
-            Observed::Pod(ProbeResult { report, connections }) => {
+            Observed::Pod(looked) => {
+                let ProbeResult { report, connections } = *looked;
                 self.connections += connections;
                 if report.unauthorized.is_some() {
                     self.snapshot.unauthorized.clone_from(&report.unauthorized);

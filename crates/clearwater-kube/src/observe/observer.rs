@@ -78,7 +78,7 @@ impl Observer {
             tokio::select! {
                 news = self.news.recv() => return news.map(Observed::Watch),
                 Some(look) = self.looks.1.recv() => if self.asked.contains_key(&look.report.uid) {
-                    return Some(Observed::Pod(look));
+                    return Some(Observed::Pod(Box::new(look)));
                 },
                 Some(update) = self.members.1.recv() => return Some(Observed::Members(update)),
             }
