@@ -40,7 +40,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// A file that cannot be written.
-    #[error("{}: cannot be written: {source}; make its directory, or choose another place", .path.display())]
+    #[error("{}: cannot be written: {}", .path.display(), unwritten(source))]
     Write {
         /// The file.
         path: PathBuf,
@@ -201,4 +201,16 @@ fn is_other(why: &io::Error) -> bool {
             | UnexpectedEof
             | Unsupported
     )
+}
+
+/// Why a file was not written, and what to do.
+fn unwritten(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            "it is there already, and nothing is written over: choose another name".to_owned()
+        }
+        io::ErrorKind::NotFound => format!("{error}; make its directory, or choose another place"),
+        io::ErrorKind::StorageFull => format!("{error}; make room, or choose another place"),
+        _ => format!("{error}; choose another place"),
+    }
 }

@@ -302,6 +302,13 @@ pub async fn plan(
     stream::iter(planning).buffered(AT_ONCE).collect().await
 }
 
+/// Plans an object that the API server refused to try: whether it stands is known, and what would come of the write is not.
+pub(crate) async fn unproved(cluster: &Cluster, item: Item) -> Result<Planned, ApplyError> {
+    let live = standing(cluster, &item.object).await?;
+    let operation = if live.is_some() { Operation::Change } else { Operation::Create };
+    Ok(Planned::new(item, live.as_ref(), operation))
+}
+
 async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned, ApplyError> {
     let object = &item.object;
     let name = name(object);

@@ -376,13 +376,15 @@ pub(crate) struct ApplyPlan {
 }
 
 impl ApplyPlan {
-    /// Plans the objects of a scope. The second part are lines for objects that cannot be planned.
+    /// Plans the objects of a scope. The second part are lines for objects that the API server would not take: these are in the
+    /// plan where they are to be tried all the same.
     pub(crate) async fn plan(
         cluster: &Cluster,
         deployment: &Deployment,
         scope: &Scope,
         standing: &LiveState,
         force: bool,
+        try_refused: bool,
     ) -> Result<(Self, Vec<CheckLine>), PrepareError> {
         let mut inputs = standing.inputs(deployment)?;
         let mut first = services_first(deployment, &inputs);
@@ -404,17 +406,21 @@ impl ApplyPlan {
             .collect();
         let mut work = Self { inputs, pod_security: manifest.pod_security(), ..Self::default() };
         let mut refused = Vec::new();
-        for planned in
-            apply::plan(cluster, &items, standing.namespace != Some(false) && !standing.terminating, force).await
-        {
-            match planned {
-                Ok(planned) if is_first(&planned.item) => work.first.push(planned),
-                Ok(planned) => match planned.item.owner {
-                    ItemOwner::Shared => work.shared.push(planned),
-                    ItemOwner::Component(c) => work.of.entry(c).or_default().push(planned),
-                },
+        let stands = standing.namespace != Some(false) && !standing.terminating;
+        for (item, planned) in items.iter().cloned().zip(apply::plan(cluster, &items, stands, force).await) {
+            let planned = match planned {
+                Ok(planned) => planned,
                 Err(error) if error.is_unseen() => return Err(PrepareError::Unseen(error)),
-                Err(error) => refused.push(error),
+                Err(error) => {
+                    refused.push(error);
+                    let Some(tried) = try_refused.then(|| apply::unproved(cluster, item)) else { continue };
+                    tried.await.map_err(PrepareError::Unseen)?
+                }
+            };
+            match planned.item.owner {
+                _ if is_first(&planned.item) => work.first.push(planned),
+                ItemOwner::Shared => work.shared.push(planned),
+                ItemOwner::Component(c) => work.of.entry(c).or_default().push(planned),
             }
         }
         work.services_first = first;

@@ -66,7 +66,7 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
     let scope = Scope::of(&deployment, clearwater::order::Policy::default(), &[], &[]).map_err(|e| failed(e.into()))?;
     let (live, made) = match LiveState::look(cluster).await {
         Ok(live) => {
-            let made = ApplyPlan::plan(cluster, &deployment, &scope, &live, false).await;
+            let made = ApplyPlan::plan(cluster, &deployment, &scope, &live, false, false).await;
             (live, made)
         }
         // Who may not see what stands can be told what is missing, and of the cluster.

@@ -3,6 +3,8 @@ use clearwater::manifest::{Bundle, KEYS_FILE, render};
 use clearwater::yaml;
 use serde_json::Value;
 
+use clearwater::event::Operation;
+
 use super::*;
 use crate::fake_api;
 use crate::owner::ORIGIN_ANNOTATION;
@@ -44,7 +46,7 @@ async fn what_a_new_namespace_is_given_is_what_a_directory_holds() {
         };
         let (cluster, asked) = fake_api::cluster(|_| None);
         let scope = Scope::of(&deployment, Policy::default(), &[], &[]).unwrap();
-        let (work, lines) = ApplyPlan::plan(&cluster, &deployment, &scope, &live, false).await.unwrap();
+        let (work, lines) = ApplyPlan::plan(&cluster, &deployment, &scope, &live, false, false).await.unwrap();
         assert!(lines.is_empty() && asked.all().is_empty(), "{lines:?} {:?}", asked.all());
 
         let keys = work.inputs.keys.clone();
@@ -62,5 +64,21 @@ async fn what_a_new_namespace_is_given_is_what_a_directory_holds() {
         held.sort_by_key(name);
         planned.sort_by_key(name);
         assert_eq!(held, planned, "{text}");
+    }
+}
+
+/// A run that does not heed a refusal tries what was refused, and does not wait for what it left out.
+#[tokio::test]
+async fn what_the_api_server_refuses_is_planned_where_it_is_tried_all_the_same() {
+    let deployment = DeploymentFile::default().deploy("ims").unwrap();
+    let live = LiveState { namespace: Some(true), keys: Some(true), ..LiveState::default() };
+    let scope = Scope::of(&deployment, Policy::default(), &[], &[]).unwrap();
+    for try_refused in [false, true] {
+        // Nothing stands, and no write is taken.
+        let (cluster, _) = fake_api::cluster(|_| None);
+        let (work, lines) = ApplyPlan::plan(&cluster, &deployment, &scope, &live, false, try_refused).await.unwrap();
+        assert!(!lines.is_empty());
+        assert_eq!(work.all().next().is_some(), try_refused);
+        assert!(work.all().all(|planned| planned.operation == Operation::Create));
     }
 }

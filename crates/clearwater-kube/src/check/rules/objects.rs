@@ -7,8 +7,9 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{ENV_VARS, SERVICE_LABEL, held};
 use clearwater::quantity;
 use clearwater::remedy::{Permission, Remedy};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::DeploymentSpec;
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, PersistentVolumeClaim, Pod, Service};
 use kube::ResourceExt;
 
 use super::super::facts::Facts;
@@ -87,6 +88,15 @@ fn kernel(facts: &Facts) -> Vec<CheckLine> {
     said.lines("")
 }
 
+/// So long a claim may stand before the workload that it is made for: an `up` makes it first.
+const COMING: SignedDuration = SignedDuration::from_mins(10);
+
+/// Whether a claim is one that nothing was kept on yet, or that is being made for what is to stand.
+fn is_coming(claim: &PersistentVolumeClaim, at: Timestamp) -> bool {
+    let pending = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending");
+    pending || claim.creation_timestamp().is_some_and(|made| at.duration_since(made.0) < COMING)
+}
+
 fn leftovers(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Leftovers, "what earlier deployments left");
     let standing: BTreeSet<Component> =
@@ -97,7 +107,7 @@ fn leftovers(facts: &Facts) -> Vec<CheckLine> {
     let named: BTreeSet<&str> = templates.flat_map(claims_of).collect();
     for claim in facts.claims.as_deref().unwrap_or_else(|why| said.nothing(why)) {
         let Some(component) = component_by(&claim.metadata).filter(|c| !standing.contains(c)) else { continue };
-        if claim.metadata.name.as_deref().is_some_and(|name| named.contains(name)) {
+        if claim.metadata.name.as_deref().is_some_and(|name| named.contains(name)) || is_coming(claim, facts.at) {
             continue;
         }
         let name = format!("persistentvolumeclaim/{}", claim.name_any());

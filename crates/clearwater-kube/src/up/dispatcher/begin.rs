@@ -209,7 +209,9 @@ async fn checked(
     standing: &LiveState,
     emitter: &mut Emitter,
 ) -> Result<(ApplyPlan, Unseen), Stop> {
-    let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
+    // What is refused is not left out where that is not heeded: the write ends with the refusal.
+    let (force, try_refused) = (options.force_conflicts, options.skip_checks.contains(&CheckId::Objects));
+    let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, force, try_refused).await;
     let (mut work, unplanned) = match planned {
         Ok(planned) => planned,
         Err(PrepareError::Unseen(error)) => return Err(unseen(&error)),

@@ -1,6 +1,7 @@
 //! One fault is told once: by the check that is about it, and the others say where.
 
 use clearwater::event::CheckLine;
+use jiff::SignedDuration;
 
 use super::*;
 
@@ -248,4 +249,23 @@ fn a_bono_that_does_not_answer_is_told_once() {
     facts.parts.iter_mut().for_each(|p| p.judged.problems.clear());
     let line = lines(&facts).into_iter().find(|l| l.id == CheckId::PublicAddress).unwrap();
     assert_eq!((line.status, line.detail.as_str()), (CheckStatus::Ok, "SIP is answered at 192.0.2.7:5060"));
+}
+
+/// An `up` makes the claim first: to delete it then would harm what is coming.
+#[test]
+fn a_claim_that_is_being_made_is_no_leftover() {
+    let mut facts = health();
+    facts.snapshot.absorb(WatchEvent::StatefulSet(Update::All(Vec::new())));
+    let of = |phase: &str, made: Timestamp| -> PersistentVolumeClaim {
+        object(json!({"metadata": {"name": "data-etcd-0", "labels": {"service": "etcd"},
+            "creationTimestamp": made.to_string()}, "status": {"phase": phase}}))
+    };
+    let old = facts.at - SignedDuration::from_hours(1);
+    for (phase, made, is_left) in
+        [("Bound", old, true), ("Bound", facts.at - SignedDuration::from_mins(1), false), ("Pending", old, false)]
+    {
+        facts.claims = Ok(vec![of(phase, made)]);
+        let told = lines(&facts).iter().any(|l| l.id == CheckId::Leftovers && l.status == CheckStatus::Warning);
+        assert_eq!(told, is_left, "{phase} since {made}");
+    }
 }
