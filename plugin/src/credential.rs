@@ -27,7 +27,7 @@ const SAID: usize = 64 << 10;
 const TAIL: usize = 4 << 10;
 const LINES: usize = 3;
 const LETTERS: usize = 200;
-/// How long what a plugin has started may say something more once it has failed.
+/// How long what a plugin has started may say something more once the plugin is done.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often it is looked whether the plugin has ended, or whoever waits for it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -48,7 +48,9 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(command) = args.next() else { return ExitCode::FAILURE };
     let name = command.to_string_lossy().into_owned();
     let heard = Heard { is_seen, ..Heard::default() };
-    match within_bounds(Command::new(command).args(args), limit, &heard) {
+    let given = within_bounds(Command::new(command).args(args), limit, &heard);
+    heard.to_its_end();
+    match given {
         Ok(credential) => match std::io::stdout().write_all(&credential) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -95,13 +97,17 @@ impl Heard {
         });
     }
 
-    /// Its last lines in one.
-    fn last_lines(&self) -> Option<String> {
+    /// Waits until all was heard that was said.
+    fn to_its_end(&self) {
         let began = Instant::now();
         // Who listens holds it as long as anything may be said.
         while Arc::strong_count(&self.tail) > 1 && began.elapsed() < LAST_WORDS {
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Its last lines in one.
+    fn last_lines(&self) -> Option<String> {
         last_lines(&self.tail.lock().ok()?)
     }
 }
