@@ -59,6 +59,11 @@ pub(crate) struct Logs {
     selection: Selection,
     #[command(flatten)]
     filter: filter::FilterArgs,
+    /// Also what looking alone causes: probes that were answered with 200 in access logs, and supervisord's "reaped unknown
+    /// pid". Left out otherwise in the form default, and counted; never where --source is given, with --dir, or when
+    /// a pattern is to be included
+    #[arg(long)]
+    all: bool,
     /// Go on when the present is reached: the default, accepted as kubectl's
     #[arg(short = 'f', long, conflicts_with = "no_follow")]
     follow: bool,
@@ -140,7 +145,7 @@ struct Accepted {
     burst: Option<i64>,
 }
 
-/// What is written is shown at the latest after this time.
+/// What is written is shown at once where nothing was shown for this time, and else at the latest after it.
 const HELD_BACK: Duration = Duration::from_millis(8);
 
 /// How long nothing is said of that there is nothing to read.
@@ -163,7 +168,8 @@ impl Logs {
     }
 
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let filter = self.filter.build()?;
+        let mut filter = self.filter.build()?;
+        filter.quiet = self.is_quiet();
         let printer = Printer::new(self.look(), &filter)?;
         let around = self.around.as_deref().map(|a| Span::around(a, self.within, &self.timezone, None)).transpose()?;
         let span = around.unwrap_or(Span { from: self.selection.since(), to: None });
@@ -192,6 +198,7 @@ impl Logs {
             let mut waiting = (follow && !self.only_log_lines).then(|| Instant::now() + WAITS);
             // When what was written and not shown has to be shown.
             let mut held: Option<Instant> = None;
+            let mut shown = Instant::now();
             let code = loop {
                 // Where lines come without a pause, nothing is waited for.
                 if let Some(reason) = signals.came() {
@@ -202,7 +209,7 @@ impl Logs {
                 } else {
                     if held.is_some_and(|h| h <= Instant::now()) {
                         reading.out.flush(context)?;
-                        held = None;
+                        (held, shown) = (None, Instant::now());
                     }
                     tokio::select! {
                         said = stream.next() => said,
@@ -222,7 +229,7 @@ impl Logs {
                 };
                 let Some(said) = said else { break exit::OK };
                 if reading.take(said, !self.only_log_lines, context)? && held.is_none() {
-                    held = Some(Instant::now() + HELD_BACK);
+                    held = Some(shown + HELD_BACK);
                 }
             };
             reading.out.flush(context)?;
@@ -238,18 +245,29 @@ impl Logs {
         })
     }
 
+    /// Whether what looking alone causes is left out: what is for eyes, where nobody asked for it.
+    fn is_quiet(&self) -> bool {
+        let is_for_eyes = self.output == Form::Default && self.format.is_none() && self.dir.is_none();
+        is_for_eyes && !self.all && self.selection.is_source_chosen_here() && !self.filter.includes()
+    }
+
     /// Says what was seen.
     fn summary(&self, seen: &ReadingSummary, context: &mut Context) {
         if self.only_log_lines {
             return;
         }
         context.talk().note(format!(
-            "{} in {} of {}; {} late; {}",
+            "{} in {} of {}; {} late; {}{}",
             counted(seen.lines, "line"),
             counted(seen.records, "record"),
             counted(seen.sources.len(), "source"),
             seen.late,
-            counted(seen.gaps, "gap")
+            counted(seen.gaps, "gap"),
+            if seen.of_looking > 0 {
+                format!("; {} of what looking causes left out (--all)", counted(seen.of_looking, "record"))
+            } else {
+                String::new()
+            }
         ));
     }
 

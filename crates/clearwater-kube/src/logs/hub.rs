@@ -8,7 +8,8 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{LogEntry, LogSource, Said};
+use super::files::POLLED;
+use super::{LogEntry, LogOrigin, LogSource, Said};
 
 /// Names a source among the tasks.
 pub(super) type Key = u64;
@@ -150,7 +151,8 @@ fn take(update: Update, merge: &mut Merge<HubItem>, sources: &mut Sources) -> Op
     let now = Instant::now();
     match update {
         Update::Opened(key, source) => {
-            let id = merge.open(now);
+            let is_polled = matches!(source.origin, LogOrigin::File(_));
+            let id = if is_polled { merge.open_polled(POLLED, now) } else { merge.open(now) };
             sources.ids.insert(key, id);
             sources.by_id.insert(id, source.clone());
             return Some(Said::Opened(source));
@@ -165,13 +167,13 @@ fn take(update: Update, merge: &mut Merge<HubItem>, sources: &mut Sources) -> Op
             }
         }
         Update::Behind(key, known_to) => merge.behind(sources.get(key)?.0, known_to, now),
-        Update::CaughtUp(key) => merge.caught_up(sources.get(key)?.0),
+        Update::CaughtUp(key) => merge.caught_up(sources.get(key)?.0, now),
         Update::Closed(key) => {
             let (id, source) = sources.get(key)?;
             let source = source.clone();
             sources.ids.remove(&key);
             sources.closed.push(id);
-            merge.close(id);
+            merge.close(id, now);
             return Some(Said::Closed(source));
         }
         Update::Trouble(key, text) => {

@@ -180,7 +180,8 @@ pub struct Options {
     pub tail: Option<i64>,
     /// The containers before the present ones as well.
     pub previous: bool,
-    /// How long records are held for others that were written before them.
+    /// How long records are held at most for others that were written before them: they are for as long as others came later
+    /// than they did.
     pub window: Duration,
     /// How long a source that resumes may hold back all others.
     pub max_hold: Duration,
@@ -199,7 +200,7 @@ impl Options {
             since: None,
             tail: None,
             previous: false,
-            window: Duration::from_millis(300),
+            window: Duration::from_secs(1),
             max_hold: Duration::from_secs(5),
         }
     }
@@ -236,7 +237,7 @@ setters! { Options {
     some tail: i64,
     /// The containers before the present ones as well.
     flag previous,
-    /// Holds records so long for others that were written before them.
+    /// Holds records no longer than that for others that were written before them.
     value window: Duration,
     /// Lets a source that resumes hold back all others for no longer than that.
     value max_hold: Duration,

@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
+mod lateness;
+
+use lateness::Lateness;
+
 /// A source of a [`Merge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(u64);
@@ -26,7 +30,8 @@ pub struct Released<T> {
 /// How long a [`Merge`] waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
-    /// How long each item is held for others that were written before it.
+    /// How long each item is held at most for others that were written before it. It is held for as long as others came
+    /// later than it within the last moments in which something came, and a little longer; for 300 ms while nothing is known.
     pub window: Duration,
     /// How long a source that is behind, and says nothing, may hold back what was written after its last item. `None`:
     /// until it has caught up or closed, which gives exact order where the past is read to its end.
@@ -38,12 +43,16 @@ pub struct Waits {
 /// A source is *behind* while it reads the past: after [`open`](Self::open) and [`behind`](Self::behind), until
 /// [`caught_up`](Self::caught_up) or [`close`](Self::close). Nothing written after the last item of a source that is
 /// behind is let go, because that source may still have something older; a source that stays silent for longer than
-/// [`Waits::max_hold`] no longer counts. Everything else is let go once it has been held for [`Waits::window`].
+/// [`Waits::max_hold`] no longer counts. Everything else is let go once what was written before it must have come, and at
+/// the latest once it has been held for [`Waits::window`].
 ///
 /// All items that are not marked late come out in order; equal times keep the order in which they came. Every item
 /// comes out once. The merge holds what it is given: callers bound it by giving no more of a source until some of that
 /// source has been let go. The items of the source that is furthest behind never wait for others, so that this cannot
 /// block for ever.
+///
+/// Where sources are lost together, as when the way to all of them is cut, the first that is heard again gives the others
+/// [`Waits::max_hold`] once more.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -57,7 +66,7 @@ pub struct Waits {
 /// assert!(merge.pop(now).is_none(), "b may have something older");
 /// merge.push(b, "2026-11-23T10:00:01Z".parse()?, "first", now);
 /// assert_eq!(merge.pop(now).map(|r| r.item), Some("first"));
-/// merge.close(b);
+/// merge.close(b, now);
 /// assert_eq!(merge.pop(now).map(|r| r.item), Some("second"));
 /// # Ok::<(), jiff::Error>(())
 /// ```
@@ -70,6 +79,9 @@ pub struct Merge<T> {
     late: BinaryHeap<Reverse<HeldItem<T>>>,
     held: usize,
     behind: usize,
+    lateness: Lateness,
+    /// How often the source is looked at that is looked at least often.
+    polled: Duration,
     bounds: Option<Bounds>,
     last: Option<Timestamp>,
     next_source: u64,
@@ -84,6 +96,8 @@ struct SourceQueue<T> {
     mark: Option<Timestamp>,
     /// When it was heard last, while it is behind.
     heard: Option<Instant>,
+    /// When it lost its stream, until it is heard again.
+    lost: Option<Instant>,
     closed: bool,
 }
 
@@ -162,6 +176,9 @@ impl<T> Ord for HeldItem<T> {
     }
 }
 
+/// Sources that are lost within so long are lost together.
+const TOGETHER: Duration = Duration::from_secs(1);
+
 impl<T> Merge<T> {
     /// A merge without sources.
     pub fn new(waits: Waits) -> Self {
@@ -172,6 +189,8 @@ impl<T> Merge<T> {
             late: BinaryHeap::new(),
             held: 0,
             behind: 0,
+            lateness: Lateness::default(),
+            polled: Duration::ZERO,
             bounds: None,
             last: None,
             next_source: 0,
@@ -183,10 +202,17 @@ impl<T> Merge<T> {
     pub fn open(&mut self, now: Instant) -> SourceId {
         let id = SourceId(self.next_source);
         self.next_source += 1;
-        self.sources.insert(id, SourceQueue { queue: VecDeque::new(), mark: None, heard: Some(now), closed: false });
+        let source = SourceQueue { queue: VecDeque::new(), mark: None, heard: Some(now), lost: None, closed: false };
+        self.sources.insert(id, source);
         self.behind += 1;
         self.bounds = None;
         id
+    }
+
+    /// The same of a source that is looked at so often, so that what is written is known that much later.
+    pub fn open_polled(&mut self, every: Duration, now: Instant) -> SourceId {
+        self.polled = self.polled.max(every);
+        self.open(now)
     }
 
     /// Says that a source lost its stream and reads the past again. `known_to`: up to when everything that it wrote is
@@ -196,23 +222,33 @@ impl<T> Merge<T> {
         let Some(source) = self.sources.get_mut(&source).filter(|s| !s.closed) else { return };
         if source.heard.is_none() {
             self.behind += 1;
-            source.heard = Some(now);
+            (source.heard, source.lost) = (Some(now), Some(now));
             source.mark = source.mark.max(known_to);
             self.bounds = None;
         }
     }
 
     /// Says that a source has reached the present.
-    pub fn caught_up(&mut self, source: SourceId) {
-        if let Some(source) = self.sources.get_mut(&source) {
+    pub fn caught_up(&mut self, id: SourceId, now: Instant) {
+        self.returned(id, now);
+        if let Some(source) = self.sources.get_mut(&id) {
             self.behind -= usize::from(source.heard.take().is_some());
             self.bounds = None;
         }
     }
 
+    /// Takes in that a source that was lost is heard again: those that were lost with it are waited for anew.
+    fn returned(&mut self, id: SourceId, now: Instant) {
+        let Some(lost) = self.sources.get_mut(&id).and_then(|source| source.lost.take()) else { return };
+        for other in self.sources.values_mut().filter(|other| other.lost.is_some_and(|at| at + TOGETHER >= lost)) {
+            other.heard = other.heard.max(Some(now));
+        }
+        self.bounds = None;
+    }
+
     /// Says that nothing more comes from a source.
-    pub fn close(&mut self, id: SourceId) {
-        self.caught_up(id);
+    pub fn close(&mut self, id: SourceId, now: Instant) {
+        self.caught_up(id, now);
         if let Some(source) = self.sources.get_mut(&id) {
             source.closed = true;
             if source.queue.is_empty() {
@@ -223,9 +259,11 @@ impl<T> Merge<T> {
 
     /// Takes an item and when it was written. Nothing is taken of a source that is closed.
     pub fn push(&mut self, id: SourceId, time: Timestamp, item: T, now: Instant) {
+        self.returned(id, now);
         let Some(source) = self.sources.get_mut(&id).filter(|s| !s.closed) else { return };
-        if let Some(heard) = &mut source.heard {
-            *heard = now;
+        match &mut source.heard {
+            Some(heard) => *heard = now,
+            None => self.lateness.observe(time, now),
         }
         if source.mark.is_none_or(|mark| mark < time) {
             source.mark = Some(time);
@@ -294,16 +332,22 @@ impl<T> Merge<T> {
         }
     }
 
+    /// When all that was written before must have come.
+    fn due(&self, time: Timestamp, came: Instant) -> Instant {
+        came + self.lateness.hold(time, came, self.polled).min(self.waits.window)
+    }
+
     fn may_go(&mut self, time: Timestamp, came: Instant, now: Instant) -> bool {
+        let is_due = now >= self.due(time, came);
         if self.behind == 0 {
-            return now >= came + self.waits.window;
+            return is_due;
         }
         let bounds = match self.bounds {
             Some(bounds) if bounds.at == now => bounds,
             _ => *self.bounds.insert(self.bounds_at(now)),
         };
         // What is read from the past need not wait for the window: its sources say how far they are.
-        bounds.behind.admits(time) && (now >= came + self.waits.window || bounds.past.admits(time))
+        bounds.behind.admits(time) && (is_due || bounds.past.admits(time))
     }
 
     fn bounds_at(&self, now: Instant) -> Bounds {
@@ -329,7 +373,7 @@ impl<T> Merge<T> {
             return Some(now);
         }
         let (time, came) = self.head()?;
-        let mut at = came + self.waits.window;
+        let mut at = self.due(time, came);
         if self.behind > 0 {
             for source in self.sources.values().filter(|s| s.mark.is_none_or(|m| m < time)) {
                 if let Some(heard) = source.heard {

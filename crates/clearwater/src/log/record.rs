@@ -56,6 +56,38 @@ impl Record {
         self.is_rest
     }
 
+    /// Whether it tells of nothing but that somebody looked: an answer of 200 to a probe (`GET /ping`), in an access log, or
+    /// supervisord's end of a process that it did not start (`reaped unknown pid`), as every program that is run inside of the
+    /// container leaves one.
+    ///
+    /// ```
+    /// use clearwater::log::{LogGrammar, Record};
+    ///
+    /// let of = |grammar, line: &'static str| Record::new(grammar, line).is_of_looking();
+    /// assert!(of(LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 200 GET /ping 0.000000 seconds"));
+    /// assert!(!of(LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 503 GET /ping 0.000000 seconds"));
+    /// assert!(of(LogGrammar::Supervisord, "2026-11-23 00:12:31,123 INFO reaped unknown pid 41"));
+    /// ```
+    pub fn is_of_looking(&self) -> bool {
+        match self.grammar {
+            LogGrammar::CppAccess => {
+                let text = self.head().text;
+                text.strip_prefix(b"200 GET /ping").is_some_and(|rest| matches!(rest, [] | [b' ', ..]))
+            }
+            LogGrammar::NginxAccess => {
+                let mut quoted = self.head().text.split(|b| *b == b'"').skip(1);
+                quoted.next().is_some_and(|asked| asked.starts_with(b"GET /ping "))
+                    && quoted.next().is_some_and(|answer| answer.starts_with(b" 200 "))
+            }
+            LogGrammar::Supervisord => self.head().text.starts_with(b"reaped unknown pid "),
+            LogGrammar::Cpp
+            | LogGrammar::Python
+            | LogGrammar::NginxError
+            | LogGrammar::Cassandra
+            | LogGrammar::Plain => false,
+        }
+    }
+
     /// The same in memory of its own, and no more of it than a daemon writes at once: records that are read share memory.
     pub(super) fn compact(&self) -> Self {
         let bytes = Bytes::copy_from_slice(&self.bytes[..self.bytes.len().min(LONGEST_CALL)]);
@@ -88,4 +120,41 @@ impl Record {
 fn last_line(bytes: &[u8]) -> &[u8] {
     let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     memchr::memrchr(b'\n', body).map_or(bytes, |end| &bytes[end + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looking_leaves_is_known_and_nothing_else_is() {
+        for (grammar, line, is) in [
+            (LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 200 GET /ping 0.000000 seconds\n", true),
+            (LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 200 GET /ping\n", true),
+            (LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 200 GET /pingo 0.0 seconds\n", false),
+            (LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 500 GET /ping 0.000000 seconds\n", false),
+            (LogGrammar::CppAccess, "27-11-2026 23:29:10.157 UTC 200 GET /impi/a%40b/av 0.1 seconds\n", false),
+            (
+                LogGrammar::NginxAccess,
+                "10.0.0.1 - - [23/Nov/2026:10:00:00 +0000] \"GET /ping HTTP/1.1\" 200 2 \"-\" \"curl\"\n",
+                true,
+            ),
+            (
+                LogGrammar::NginxAccess,
+                "10.0.0.1 - - [23/Nov/2026:10:00:00 +0000] \"GET /ping HTTP/1.1\" 502 2 \"-\" \"curl\"\n",
+                false,
+            ),
+            (
+                LogGrammar::NginxAccess,
+                "10.0.0.1 - - [23/Nov/2026:10:00:00 +0000] \"GET /x HTTP/1.1\" 200 2 \"-\" \"GET /ping x\"\n",
+                false,
+            ),
+            (LogGrammar::NginxAccess, "\"", false),
+            (LogGrammar::Supervisord, "2026-11-23 00:12:31,123 INFO reaped unknown pid 41 (exit status 0)\n", true),
+            (LogGrammar::Supervisord, "2026-11-23 00:12:31,123 INFO exited: bono (exit status 1)\n", false),
+            (LogGrammar::Plain, "2026-11-23 00:12:31,123 INFO reaped unknown pid 41\n", false),
+        ] {
+            assert_eq!(Record::new(grammar, line).is_of_looking(), is, "{line}");
+        }
+    }
 }

@@ -36,11 +36,18 @@ pub(crate) struct Filter {
     include: Option<Regex>,
     exclude: Option<Regex>,
     subjects: Vec<Traced>,
+    /// Leave out what looking alone has caused.
+    pub(super) quiet: bool,
     /// What is coloured: what matches one of the patterns to include or to highlight.
     pub(super) highlight: Option<Regex>,
 }
 
 impl FilterArgs {
+    /// Whether patterns say what is printed.
+    pub(super) fn includes(&self) -> bool {
+        !self.include.is_empty()
+    }
+
     pub(super) fn build(&self) -> Result<Filter, CliError> {
         // The crate draws the place below the pattern, in lines of its own, and says what is wrong there in the last.
         let wrong = |flag: &str, pattern: &str, e: &regex::Error| {
@@ -75,12 +82,18 @@ impl FilterArgs {
                 .into_iter()
                 .chain(self.subscriber.clone().map(Traced::Subscriber))
                 .collect(),
+            quiet: false,
             highlight,
         })
     }
 }
 
 impl Filter {
+    /// Whether a record is left out for what it tells of: nothing but that somebody looked.
+    pub(super) fn is_beside_the_point(&self, record: &Record) -> bool {
+        self.quiet && record.is_of_looking()
+    }
+
     /// Whether a record is printed.
     pub(crate) fn passes(&self, record: &Record) -> bool {
         let bytes = record.bytes();

@@ -6,8 +6,9 @@ mod template;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use clearwater::log::Gap;
+use clearwater::log::{Gap, Level};
 use clearwater::text;
 use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
@@ -99,6 +100,15 @@ pub(crate) struct Printer {
     frames: BySource<Frame>,
 }
 
+/// How grave a record is, as a colour: nothing below a warning has one.
+fn style_of(level: Option<Level>) -> Style {
+    match level {
+        Some(Level::Error) => AnsiColor::Red.on_default(),
+        Some(Level::Warning) => AnsiColor::Yellow.on_default(),
+        Some(Level::Status | Level::Info | Level::Verbose | Level::Debug) | None => Style::new(),
+    }
+}
+
 /// How a match is coloured: as stern does it.
 const MATCH_BEGINS: &[u8] = b"\x1b[31;1m";
 const MATCH_ENDS: &[u8] = b"\x1b[0;22m";
@@ -149,6 +159,8 @@ impl Printer {
             out.extend_from_slice(&frame.after);
             return;
         }
+        let is_graded = *colour && look.form == Form::Default;
+        let grave = if is_graded { style_of(entry.record.head().level) } else { Style::new() };
         let mut stamped = String::new();
         if let Some(stamp) = stamp {
             second.write(&mut stamped, entry.time, stamp, &self.zone);
@@ -168,7 +180,7 @@ impl Printer {
                         out.extend_from_slice(b"(late) ");
                     }
                     out.extend_from_slice(stamped.as_bytes());
-                    message(out, line, self.highlight.as_ref());
+                    message(out, line, self.highlight.as_ref(), grave);
                 }
             }
             out.extend_from_slice(&frame.after);
@@ -210,10 +222,12 @@ impl Printer {
                     Field::Level => out.extend_from_slice(head.level.map_or("-", |l| l.name()).as_bytes()),
                     Field::Thread => out.extend_from_slice(&shown(head.thread.unwrap_or(b"-"), self.look.harmless)),
                     Field::Place => out.extend_from_slice(&shown(head.place.unwrap_or(b"-"), self.look.harmless)),
-                    Field::Text => message(out, &shown(head.text, self.look.harmless), self.highlight.as_ref()),
+                    Field::Text => {
+                        message(out, &shown(head.text, self.look.harmless), self.highlight.as_ref(), Style::new());
+                    }
                     Field::Message => {
                         let text = shown(trim(entry.record.bytes()), self.look.harmless);
-                        message(out, &text, self.highlight.as_ref());
+                        message(out, &text, self.highlight.as_ref(), Style::new());
                     }
                 },
             }
@@ -227,21 +241,25 @@ fn shown(text: &[u8], harmless: bool) -> Cow<'_, [u8]> {
     if harmless { text::harmless(text) } else { Cow::Borrowed(text) }
 }
 
-/// Writes a line with its matches coloured.
-fn message(out: &mut Vec<u8>, line: &[u8], highlight: Option<&Regex>) {
-    let Some(pattern) = highlight else {
+/// Writes a line in a colour, with its matches in theirs.
+fn message(out: &mut Vec<u8>, line: &[u8], highlight: Option<&Regex>, style: Style) {
+    if style.is_plain() && highlight.is_none() {
         out.extend_from_slice(line);
         return;
-    };
+    }
+    // Writing into memory does not fail.
+    let _ = write!(out, "{style}");
     let mut from = 0;
-    for found in pattern.find_iter(line).filter(|m| !m.is_empty()) {
+    for found in highlight.into_iter().flat_map(|pattern| pattern.find_iter(line)).filter(|m| !m.is_empty()) {
         out.extend_from_slice(&line[from..found.start()]);
         out.extend_from_slice(MATCH_BEGINS);
         out.extend_from_slice(found.as_bytes());
         out.extend_from_slice(MATCH_ENDS);
+        let _ = write!(out, "{style}");
         from = found.end();
     }
     out.extend_from_slice(&line[from..]);
+    let _ = write!(out, "{style:#}");
 }
 
 /// The members of a typed record that the record itself decides.
@@ -383,6 +401,25 @@ mod tests {
         // Colours that are this program's own stay.
         let coloured = Look { colour: Colour::Always, ..terminal(Form::Extjson) };
         assert!(printed(coloured, &["{\r\"a\":\"\u{9b}\"}".as_bytes()]).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn what_is_grave_has_a_colour_in_the_form_for_eyes_alone() {
+        let line = |level: &str| format!("23-11-2026 10:00:00.123 UTC [7f01] {level} a.cpp:1: x\n").into_bytes();
+        let of = |form, colour, level: &str| {
+            let look = Look { form, colour, zone: "UTC".to_owned(), ..Look::default() };
+            let mut printer = Printer::new(look, &Filter::default()).unwrap();
+            let record = Record::new(LogGrammar::Cpp, line(level));
+            let time = record.head().time.unwrap();
+            let entry = LogEntry { source: source(), time, record, late: false };
+            String::from_utf8(printer.record(&entry).to_vec()).unwrap()
+        };
+        let grave = |level| of(Form::Default, Colour::Always, level);
+        assert!(grave("Error").ends_with(" \u{1b}[31m23-11-2026 10:00:00.123 UTC [7f01] Error a.cpp:1: x\u{1b}[0m\n"));
+        assert!(grave("Warning").contains("\u{1b}[33m23-11"));
+        assert!(grave("Info").ends_with(" 23-11-2026 10:00:00.123 UTC [7f01] Info a.cpp:1: x\n"));
+        assert!(!of(Form::Raw, Colour::Always, "Error").contains('\u{1b}'));
+        assert!(!of(Form::Default, Colour::Never, "Error").contains('\u{1b}'));
     }
 
     #[test]

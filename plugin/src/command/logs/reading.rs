@@ -1,6 +1,6 @@
 //! One reading: what is written of what a stream says, where to, and what was seen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::IsTerminal;
 use std::sync::Arc;
 
@@ -23,11 +23,15 @@ pub(super) struct ReadingSummary {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) gaps: u64,
+    /// Records that were left out because they tell of nothing but that somebody looked.
+    pub(super) of_looking: u64,
     /// Whether it is known which pods there are.
     pub(super) is_listed: bool,
     /// How many sources were opened, and how many records came of them, whether they were wanted or not.
     pub(super) opened: u64,
     pub(super) came: u64,
+    /// Until it is known which there are: the containers that are read, each with its namespace and its pod.
+    containers: BTreeSet<(String, String, String)>,
     /// What was asked for and could not be read.
     pub(super) unread: Unread,
     /// Those that a record came of, by name.
@@ -42,12 +46,39 @@ impl ReadingSummary {
         match (self.opened, self.came, self.records) {
             (0, ..) => Some(no_container()),
             (_, 0, _) => Some("what was read holds nothing that was written in that time".to_owned()),
+            (_, came, 0) if self.of_looking > 0 => {
+                let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");
+                Some(format!(
+                    "{came} came, and none but what looking has caused is one that was asked for; --all shows it"
+                ))
+            }
             (_, came, 0) => {
                 let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");
                 Some(format!("{came} came, and none is one that was asked for"))
             }
             _ => None,
         }
+    }
+
+    fn opens(&mut self, source: &LogSource) {
+        self.opened += 1;
+        if !self.is_listed {
+            let LogSource { namespace, pod, container, .. } = source;
+            self.containers.insert((namespace.clone(), pod.clone(), container.clone()));
+        }
+    }
+
+    /// What is read, when it is known for the first time.
+    fn listed(&mut self) -> Option<String> {
+        self.is_listed = true;
+        let containers = std::mem::take(&mut self.containers);
+        let pods: BTreeSet<_> = containers.iter().map(|(namespace, pod, _)| (namespace, pod)).collect();
+        let mut namespaces = containers.iter().map(|(namespace, ..)| namespace).collect::<BTreeSet<_>>().into_iter();
+        let place = match (namespaces.next()?, namespaces.len()) {
+            (only, 0) => format!("namespace {only}"),
+            (_, others) => counted(others + 1, "namespace"),
+        };
+        Some(format!("{} of {} in {place}", counted(containers.len(), "container"), counted(pods.len(), "pod")))
     }
 
     fn source(&mut self, source: &Arc<LogSource>) {
@@ -81,6 +112,10 @@ impl Reading {
     /// Writes a record, if it is one of those that are wanted; tells whether it is.
     pub(super) fn write(&mut self, entry: &LogEntry, context: &mut Context) -> Result<bool, CliError> {
         let passes = self.span.holds(entry.time) && self.filter.passes(&entry.record);
+        if passes && self.filter.is_beside_the_point(&entry.record) {
+            self.seen.of_looking += 1;
+            return Ok(false);
+        }
         if passes {
             self.out.write(&entry.source, self.printer.record(entry), context)?;
         }
@@ -90,7 +125,9 @@ impl Reading {
     /// Takes what was said; tells whether something was written.
     pub(super) fn take(&mut self, said: Said, talks: bool, context: &mut Context) -> Result<bool, CliError> {
         let shows = talks && std::io::stderr().is_terminal();
-        self.seen.opened += u64::from(matches!(said, Said::Opened(_)));
+        if let Said::Opened(source) = &said {
+            self.seen.opens(source);
+        }
         self.seen.came += u64::from(matches!(said, Said::Record(_)));
         match said {
             Said::Record(entry) => {
@@ -121,7 +158,11 @@ impl Reading {
             Said::Unread(source, why) => self.seen.unread.take(source.as_deref(), &why, context),
             Said::Opened(source) if shows => tell(context, '+', &source),
             Said::Closed(source) if shows => tell(context, '-', &source),
-            Said::Listed => self.seen.is_listed = true,
+            Said::Listed => {
+                if let Some(what) = self.seen.listed().filter(|_| talks) {
+                    context.talk().note(what);
+                }
+            }
             Said::Opened(_) | Said::Closed(_) => {}
         }
         Ok(false)
@@ -155,6 +196,20 @@ impl Out {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_is_said_once() {
+        let mut seen = ReadingSummary::default();
+        assert_eq!(seen.listed(), None);
+        seen.is_listed = false;
+        for (namespace, pod, container) in [("a", "bono-0", "main"), ("a", "bono-0", "x"), ("a", "bono-1", "main")] {
+            seen.containers.insert((namespace.to_owned(), pod.to_owned(), container.to_owned()));
+        }
+        assert_eq!(seen.listed().unwrap(), "3 containers of 2 pods in namespace a");
+        assert_eq!(seen.listed(), None);
+        seen.containers.extend(["a", "b"].map(|namespace| (namespace.to_owned(), "p".to_owned(), "main".to_owned())));
+        assert_eq!(seen.listed().unwrap(), "2 containers of 2 pods in 2 namespaces");
+    }
 
     #[test]
     fn why_nothing_was_written_is_said() {

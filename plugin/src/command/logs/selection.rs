@@ -79,8 +79,9 @@ pub(in crate::command) struct Selection {
     /// The containers before the present ones as well
     #[arg(short = 'p', long)]
     previous: bool,
-    /// How long lines are held so that older lines of other sources can go before them
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "300ms")]
+    /// How long lines are held at most so that older lines of other sources can go before them; they are held for as long as
+    /// the sources come late, for some milliseconds mostly
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s")]
     pub(super) window: Duration,
     /// How long a source whose stream broke may hold back all others while it resumes
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
@@ -122,6 +123,11 @@ fn role(text: &str) -> Result<Component, String> {
 }
 
 impl Selection {
+    /// Whether nobody said which sources of a container are read.
+    pub(super) fn is_source_chosen_here(&self) -> bool {
+        self.source == Choice::default()
+    }
+
     fn select(&self, components: &[Component]) -> Select {
         let wanted: Vec<&'static str> = components.iter().chain(&self.role).map(|c| c.name()).collect();
         let (container, node, pod) = (self.container.clone(), self.node.clone(), self.pod.clone());
