@@ -167,7 +167,9 @@ proptest! {
         let began = Instant::now();
         let mut merge = Merge::new(Waits { window: Duration::from_secs(1), max_hold: Some(HOLD) });
         let ids: Vec<_> = sources.iter().map(|_| merge.open(began)).collect();
-        ids.iter().for_each(|id| merge.caught_up(*id, began));
+        for id in &ids {
+            merge.caught_up(*id, began);
+        }
         // When it comes, when that says it was written, and of whom; all come at their soonest and at their latest first.
         let (mut events, mut written) = (Vec::new(), 1000);
         let mut write = |written: u64, source: usize, after: u64| {
