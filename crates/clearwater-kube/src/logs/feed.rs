@@ -19,9 +19,14 @@ pub(super) const SPARE: usize = 8 * 1024 * 1024;
 /// every other node late, so that such lines are put where they were read.
 const AHEAD: SignedDuration = SignedDuration::from_secs(2);
 
-/// How old the last line of what was read may be for the present to be reached: well below the window that lines are
-/// held for, or what follows would come late.
-const RECENT: SignedDuration = SignedDuration::from_millis(100);
+/// How old the last line of what was read may be for the present to be reached. For so long its source is then waited for as one
+/// that is behind, or what follows would come late.
+pub(super) const RECENT: Duration = Duration::from_millis(100);
+
+fn is_recent(lag: SignedDuration) -> bool {
+    // Below zero is a clock that is ahead.
+    Duration::try_from(lag).map_or(true, |lag| lag < RECENT)
+}
 
 /// What a stream that breaks may take with it: written so long before at most.
 const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(1);
@@ -210,14 +215,14 @@ impl Feed {
                 self.leave_out(records);
             }
             let last = self.batch.last().map(|(time, _)| self.now().duration_since(*time));
-            if last.is_none_or(|lag| lag >= RECENT) && self.batch_bytes <= MOST_HELD {
+            if last.is_none_or(|lag| !is_recent(lag)) && self.batch_bytes <= MOST_HELD {
                 return Ok(());
             }
             self.leave_out(records);
             self.tail = None;
         }
         let lag = self.hand_on(wait_for_room).await?;
-        if lag.is_some_and(|lag| lag < RECENT) { self.caught_up().await } else { Ok(()) }
+        if lag.is_some_and(is_recent) { self.caught_up().await } else { Ok(()) }
     }
 
     /// Yields how late the last record came.

@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::feed::RECENT;
 use super::files::POLLED;
 use super::{LogEntry, LogOrigin, LogSource, Said};
 
@@ -80,7 +81,7 @@ pub(super) async fn run(
     window: Duration,
     max_hold: Option<Duration>,
 ) {
-    let mut merge: Merge<HubItem> = Merge::new(Waits { window, max_hold });
+    let mut merge: Merge<HubItem> = Merge::new(Waits { window, max_hold, settle: RECENT });
     let mut sources = Sources::default();
     let mut open = true;
     let mut end = None;

@@ -36,6 +36,8 @@ pub struct Waits {
     /// How long a source that is behind, and says nothing, may hold back what was written after its last item. `None`:
     /// until it has caught up or closed, which gives exact order where the past is read to its end.
     pub max_hold: Option<Duration>,
+    /// For how long a source that has reached the present goes on to be asked how far it is: what it read last may be that old.
+    pub settle: Duration,
 }
 
 /// Brings items of many sources into the order in which they were written.
@@ -60,7 +62,7 @@ pub struct Waits {
 /// use clearwater::log::{Merge, Waits};
 ///
 /// let now = Instant::now();
-/// let mut merge = Merge::new(Waits { window: Duration::ZERO, max_hold: None });
+/// let mut merge = Merge::new(Waits { window: Duration::ZERO, max_hold: None, settle: Duration::ZERO });
 /// let (a, b) = (merge.open(now), merge.open(now));
 /// merge.push(a, "2026-11-23T10:00:02Z".parse()?, "second", now);
 /// assert!(merge.pop(now).is_none(), "b may have something older");
@@ -79,6 +81,8 @@ pub struct Merge<T> {
     late: BinaryHeap<Reverse<HeldItem<T>>>,
     held: usize,
     behind: usize,
+    /// Those that have reached the present, and until when they count as behind: the first that is over comes first.
+    settling: VecDeque<(Instant, SourceId)>,
     lateness: Lateness,
     /// How often the source is looked at that is looked at least often.
     polled: Duration,
@@ -98,6 +102,8 @@ struct SourceQueue<T> {
     heard: Option<Instant>,
     /// When it lost its stream, until it is heard again.
     lost: Option<Instant>,
+    /// Until when it counts as behind though it has reached the present.
+    settles: Option<Instant>,
     closed: bool,
 }
 
@@ -189,6 +195,7 @@ impl<T> Merge<T> {
             late: BinaryHeap::new(),
             held: 0,
             behind: 0,
+            settling: VecDeque::new(),
             lateness: Lateness::default(),
             polled: Duration::ZERO,
             bounds: None,
@@ -202,7 +209,14 @@ impl<T> Merge<T> {
     pub fn open(&mut self, now: Instant) -> SourceId {
         let id = SourceId(self.next_source);
         self.next_source += 1;
-        let source = SourceQueue { queue: VecDeque::new(), mark: None, heard: Some(now), lost: None, closed: false };
+        let source = SourceQueue {
+            queue: VecDeque::new(),
+            mark: None,
+            heard: Some(now),
+            lost: None,
+            settles: None,
+            closed: false,
+        };
         self.sources.insert(id, source);
         self.behind += 1;
         self.bounds = None;
@@ -220,8 +234,8 @@ impl<T> Merge<T> {
     /// time that it loses its stream. One that is behind already has not been heard by losing it once more.
     pub fn behind(&mut self, source: SourceId, known_to: Option<Timestamp>, now: Instant) {
         let Some(source) = self.sources.get_mut(&source).filter(|s| !s.closed) else { return };
-        if source.heard.is_none() {
-            self.behind += 1;
+        if source.heard.is_none() || source.settles.take().is_some() {
+            self.behind += usize::from(source.heard.is_none());
             (source.heard, source.lost) = (Some(now), Some(now));
             source.mark = source.mark.max(known_to);
             self.bounds = None;
@@ -231,6 +245,30 @@ impl<T> Merge<T> {
     /// Says that a source has reached the present.
     pub fn caught_up(&mut self, id: SourceId, now: Instant) {
         self.returned(id, now);
+        if self.sources.get(&id).is_some_and(|source| source.heard.is_some() && source.settles.is_none()) {
+            let until = now + self.waits.settle;
+            self.settling.push_back((until, id));
+            if let Some(source) = self.sources.get_mut(&id) {
+                source.settles = Some(until);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Counts those no more as behind whose time to settle is over.
+    fn settle(&mut self, now: Instant) {
+        while let Some((until, id)) = self.settling.front().copied().filter(|(until, _)| *until <= now) {
+            self.settling.pop_front();
+            // It may have lost its stream meanwhile.
+            let source = self.sources.get_mut(&id).filter(|source| source.settles == Some(until));
+            if let Some(source) = source {
+                source.settles = None;
+                self.is_present(id);
+            }
+        }
+    }
+
+    fn is_present(&mut self, id: SourceId) {
         if let Some(source) = self.sources.get_mut(&id) {
             self.behind -= usize::from(source.heard.take().is_some());
             self.bounds = None;
@@ -248,7 +286,8 @@ impl<T> Merge<T> {
 
     /// Says that nothing more comes from a source.
     pub fn close(&mut self, id: SourceId, now: Instant) {
-        self.caught_up(id, now);
+        self.returned(id, now);
+        self.is_present(id);
         if let Some(source) = self.sources.get_mut(&id) {
             source.closed = true;
             if source.queue.is_empty() {
@@ -289,6 +328,7 @@ impl<T> Merge<T> {
 
     /// Lets the next item go, where one may go now.
     pub fn pop(&mut self, now: Instant) -> Option<Released<T>> {
+        self.settle(now);
         self.next(Some(now))
     }
 
@@ -376,8 +416,11 @@ impl<T> Merge<T> {
         let mut at = self.due(time, came);
         if self.behind > 0 {
             for source in self.sources.values().filter(|s| s.mark.is_none_or(|m| m < time)) {
-                if let Some(heard) = source.heard {
-                    at = at.max(heard + self.waits.max_hold?);
+                let over = || Some(source.heard? + self.waits.max_hold?);
+                match source.settles.or_else(over) {
+                    Some(over) => at = at.max(over),
+                    None if source.heard.is_some() => return None,
+                    None => {}
                 }
             }
         }

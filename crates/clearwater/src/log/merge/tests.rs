@@ -4,13 +4,14 @@ use super::*;
 
 const WINDOW: Duration = Duration::from_millis(200);
 const HOLD: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_millis(100);
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap()
 }
 
 fn live() -> Merge<&'static str> {
-    Merge::new(Waits { window: WINDOW, max_hold: Some(HOLD) })
+    Merge::new(Waits { window: WINDOW, max_hold: Some(HOLD), settle: SETTLE })
 }
 
 fn pop_all<T>(merge: &mut Merge<T>, now: Instant) -> Vec<(T, bool)> {
@@ -64,6 +65,25 @@ fn a_silent_source_that_loses_its_stream_again_and_again_holds_nobody() {
     // Cut once more before it has caught up: the time it may hold the others goes on.
     merge.behind(silent, Some(at(31)), now + Duration::from_secs(3));
     assert_eq!(pop_all(&mut merge, now + HOLD), [("after", false)]);
+}
+
+#[test]
+fn who_has_just_reached_the_present_may_have_read_what_is_a_little_older() {
+    let (mut merge, now) = (live(), Instant::now());
+    let (a, b) = (merge.open(now), merge.open(now));
+    merge.caught_up(a, now);
+    merge.push(a, at(100), "of a", now);
+    merge.push(b, at(20), "of b", now);
+    let later = now + WINDOW;
+    merge.caught_up(b, later);
+    assert_eq!(pop_all(&mut merge, later), [("of b", false)]);
+    assert_eq!(merge.next_at(later), Some(later + SETTLE));
+    // Lost again meanwhile, it is behind as before.
+    merge.behind(b, None, later);
+    assert!(pop_all(&mut merge, later + SETTLE).is_empty());
+    merge.push(b, at(90), "more of b", later + SETTLE);
+    merge.caught_up(b, later + SETTLE);
+    assert_eq!(pop_all(&mut merge, later + SETTLE + WINDOW), [("more of b", false), ("of a", false)]);
 }
 
 #[test]
@@ -124,7 +144,7 @@ proptest! {
         steps in proptest::collection::vec(any_step(), 0..120),
     ) {
         let mut now = Instant::now();
-        let mut merge = Merge::new(Waits { window: WINDOW, max_hold: Some(HOLD) });
+        let mut merge = Merge::new(Waits { window: WINDOW, max_hold: Some(HOLD), settle: SETTLE });
         let mut sources: Vec<_> = (0..4).map(|_| merge.open(now)).collect();
         let (mut given, mut got) = (Vec::new(), Vec::new());
         for (n, step) in steps.into_iter().enumerate() {
@@ -165,7 +185,7 @@ proptest! {
         gaps in proptest::collection::vec(1..40_u64, 50..150),
     ) {
         let began = Instant::now();
-        let mut merge = Merge::new(Waits { window: Duration::from_secs(1), max_hold: Some(HOLD) });
+        let mut merge = Merge::new(Waits { window: Duration::from_secs(1), max_hold: Some(HOLD), settle: SETTLE });
         let ids: Vec<_> = sources.iter().map(|_| merge.open(began)).collect();
         for id in &ids {
             merge.caught_up(*id, began);
@@ -226,7 +246,7 @@ proptest! {
         turns in proptest::collection::vec(0..5_usize, 0..200),
     ) {
         let now = Instant::now();
-        let mut merge = Merge::new(Waits { window: WINDOW, max_hold: None });
+        let mut merge = Merge::new(Waits { window: WINDOW, max_hold: None, settle: SETTLE });
         let ids: Vec<_> = logs.iter().map(|_| merge.open(now)).collect();
         for log in &mut logs {
             log.sort_unstable();
