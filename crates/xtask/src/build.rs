@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 
 use crate::steps::{Step, say};
 use crate::tools::{c_compiler, protoc};
-use crate::workspace::{root, target};
+use crate::workspace::{as_typed, root, target};
 
 /// The program.
 const PLUGIN: &str = "kubectl-clearwater";
@@ -79,7 +79,7 @@ impl Features {
     /// cargo with these arguments, the first of which is its subcommand, and with the features.
     pub fn cargo(&self, args: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.args(self.arguments(args));
+        as_typed(cargo.args(self.arguments(args)));
         if let Some(protoc) = &self.protoc {
             cargo.env("PROTOC", protoc);
         }

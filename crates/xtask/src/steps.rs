@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use crate::display::say;
 use crate::display::{Display, Stream};
+use crate::workspace::as_typed;
 
 /// What is over so soon that a quiet run says nothing of it.
 const SOON: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ impl<'a> Step<'a> {
     /// A step that runs `program` with `args` in the workspace.
     pub fn new(group: &'static str, program: impl AsRef<Path>, args: &[&str]) -> Self {
         let mut command = Command::new(program.as_ref());
-        command.args(args);
+        as_typed(command.args(args));
         let file = program.as_ref().file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         Self { group, name: format!("{file} {}", args.join(" ")), deed: Deed::Command(command) }
     }

@@ -298,6 +298,7 @@ impl<T> Merge<T> {
 
     /// Takes an item and when it was written. Nothing is taken of a source that is closed.
     pub fn push(&mut self, id: SourceId, time: Timestamp, item: T, now: Instant) {
+        self.settle(now);
         self.returned(id, now);
         let Some(source) = self.sources.get_mut(&id).filter(|s| !s.closed) else { return };
         match &mut source.heard {

@@ -24,6 +24,7 @@ fn items_wait_for_the_window_and_come_in_order() {
     let (a, b) = (merge.open(now), merge.open(now));
     merge.caught_up(a, now);
     merge.caught_up(b, now);
+    let now = now + SETTLE;
     merge.push(a, at(20), "second", now);
     merge.push(b, at(10), "first", now);
     assert_eq!(merge.next_at(now), Some(now + WINDOW));
