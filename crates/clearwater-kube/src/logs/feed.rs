@@ -5,7 +5,7 @@ use clearwater::log::{Assembler, Gap, LogGrammar};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::hub::{Item, Key, Update};
+use super::hub::{Item, Key, RECENT, Update};
 
 /// How many bytes of a source may be read and not yet let go.
 const ROOM: u32 = 64 * 1024;
@@ -18,10 +18,6 @@ pub(super) const SPARE: usize = 8 * 1024 * 1024;
 /// How far ahead of the present a line's time may be. A node's clock that is further ahead would make every line of
 /// every other node late, so that such lines are put where they were read.
 const AHEAD: SignedDuration = SignedDuration::from_secs(2);
-
-/// How old the last line of what was read may be for the present to be reached. For so long its source is then waited for as one
-/// that is behind, or what follows would come late.
-pub(super) const RECENT: Duration = Duration::from_millis(100);
 
 fn is_recent(lag: SignedDuration) -> bool {
     // Below zero is a clock that is ahead.

@@ -29,9 +29,6 @@ use talk::{Block, Chatter, PartialLine, clock, is_plain, matches, numbered, numb
 /// What runs inside the container: a bash that reads a few lines itself, and hands on more of them as they are.
 const FOLLOWER: &str = include_str!("follower.sh");
 
-/// How late a record of a file is known: the follower looks ten times a second, and the last line is waited for.
-pub(super) const POLLED: Duration = WHOLE.saturating_add(Duration::from_millis(100));
-
 /// The follower ends when it is not spoken to for eight seconds.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The follower speaks every second; without a word for this long the connection is dead.

@@ -8,9 +8,14 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::feed::RECENT;
-use super::files::POLLED;
 use super::{LogEntry, LogOrigin, LogSource, Said};
+
+/// How old the last line of what was read may be for the present to be reached. For so long its source is then waited for as one
+/// that is behind, or what follows would come late.
+pub(super) const RECENT: Duration = Duration::from_millis(100);
+
+/// How late a record of a file is known: a follower looks ten times a second, and the last line is waited for.
+const POLLED: Duration = Duration::from_millis(140);
 
 /// Names a source among the tasks.
 pub(super) type Key = u64;
