@@ -130,7 +130,7 @@ fn word(remedy: &Remedy) -> Option<String> {
         Remedy::Status => return Some(command("status")),
         Remedy::ChooseNamespace => "choose another namespace with -n",
         Remedy::NameFile => "name it with -f",
-        Remedy::Skip => return Some(up_told(" --skip COMPONENT")),
+        Remedy::Skip(component) => return Some(up_told(&format!(" --skip {component}"))),
         Remedy::Allow(permission) => return allow(permission),
         Remedy::Names(deed) => return names(deed),
         _ => return None,
@@ -275,7 +275,7 @@ mod tests {
             Remedy::Status,
             Remedy::ChooseNamespace,
             Remedy::NameFile,
-            Remedy::Skip,
+            Remedy::Skip(component),
         ];
         all.extend(
             [Command::Up, Command::Down, Command::Scale, Command::DnsPatch, Command::Backup, Command::Restore]
