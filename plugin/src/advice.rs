@@ -4,6 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use clearwater::event::{CheckLine, Command, Event};
 use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy, StoppedProgram};
+use clearwater_kube::status::Status;
 
 /// The flags that lead to the place that a command line is about, each after a blank.
 #[derive(Debug)]
@@ -88,6 +89,15 @@ pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>)
     for line in lines {
         line.fix = line.fix.take().map(|fix| Remedy::Text(fix.worded(&word)));
     }
+}
+
+/// A status with every remedy in words.
+pub(crate) fn status_worded(mut seen: Status) -> Status {
+    for one in &mut seen.components {
+        one.problems.iter_mut().for_each(|problem| *problem = text(problem).into());
+        one.renewal = one.renewal.take().map(|renewal| Remedy::Text(renewal.worded(&word)));
+    }
+    seen
 }
 
 /// What this command line calls a deed; `None` where it has nothing to add to the libraries' words.

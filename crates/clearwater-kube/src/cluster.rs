@@ -135,8 +135,7 @@ impl Cluster {
         }))
     }
 
-    /// Whether the namespace is seen to be on its way out. It is asked only where that `may_be`: something in it goes, or
-    /// nothing is there.
+    /// Whether the namespace is seen to be on its way out. It is asked only where that `may_be`, by what was seen in it.
     pub(crate) async fn is_leaving(&self, may_be: bool, within: Duration) -> bool {
         may_be && matches!(timeout(within, self.namespace_state()).await, Ok(Ok(Some(NamespaceState::Terminating))))
     }

@@ -255,6 +255,7 @@ const STATUS_OF_DATA: &[AccessRule] = &[
 ];
 
 const CHECK: &[AccessRule] = &[
+    rule(GET, "", &["secrets"]).or_unchecked("whether pods run with what their Secrets hold now"),
     rule(LIST, "", &["persistentvolumeclaims"]).or_without("what earlier deployments left"),
     rule(LIST, "", &["nodes"]).cluster().or_without("the nodes and their kernels"),
 ];

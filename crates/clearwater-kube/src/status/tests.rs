@@ -24,5 +24,5 @@ async fn a_namespace_that_goes_is_one_note() {
     let seen = status(&cluster, &StatusOptions::new()).await.unwrap();
     let [note] = &seen.notes[..] else { panic!("{seen:?}") };
     assert!(note.contains("namespace ims") && note.contains("Terminating"), "{note}");
-    assert!(seen.components.is_empty() && !seen.healthy, "{seen:?}");
+    assert!(seen.leaving && seen.components.is_empty() && !seen.healthy, "{seen:?}");
 }
