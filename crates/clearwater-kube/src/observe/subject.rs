@@ -434,6 +434,23 @@ mod tests {
         assert_eq!(snapshot.deployments.keys().collect::<Vec<_>>(), ["sprout"]);
     }
 
+    /// What many have beside each other: a memcached of somebody else's makes no deployment a classic one.
+    #[test]
+    fn a_release_is_known_by_the_store_that_it_alone_has() {
+        let of = |components: &[&str]| {
+            let pod = |name: &&str| {
+                let pod = json!({"metadata": {"name": name, "uid": name, "labels": {"service": name}}});
+                serde_json::from_value(pod).unwrap()
+            };
+            let mut snapshot = Snapshot::default();
+            snapshot.absorb(WatchEvent::Pod(Update::All(components.iter().map(pod).collect())));
+            release(&snapshot)
+        };
+        assert_eq!(of(&["sprout", "memcached"]), Release::Classic);
+        assert_eq!(of(&["sprout", "astaire", "memcached"]), Release::Hunter);
+        assert_eq!(of(&["sprout"]), Release::Hunter);
+    }
+
     /// A Service without a selector has slices that people or other controllers made.
     #[test]
     fn a_slice_without_names_publishes_pods_by_their_addresses() {

@@ -237,7 +237,8 @@ impl Remedied for Refusal {
             Self::Absent { release, .. } => {
                 let stores = |e: &&Entry| e.component == Component::Etcd || e.clustering.is_some();
                 let stores: Vec<Component> = catalogue(*release).iter().filter(stores).map(|e| e.component).collect();
-                Remedy::anew(stores).then(", which recreates the stores with etcd, and loses what they hold outside of volumes")
+                Remedy::anew(stores)
+                    .then(", which recreates the stores with etcd, and loses what they hold outside of volumes")
             }
             // Nobody comes by itself.
             Self::NobodyToMark { component, from: 0, .. } => bring_back(*component),
