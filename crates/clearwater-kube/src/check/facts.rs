@@ -106,7 +106,7 @@ pub(super) struct Facts {
     /// The zone that pods were started with, by pod, of those that said so.
     pub(super) zones: BTreeMap<String, String>,
     /// Why a Secret could not be read that pods take variables from.
-    pub(super) secrets_unread: Option<Unasked>,
+    pub(super) secrets_unread: Option<String>,
     /// Checks that nobody asked for: they tell nothing.
     pub(super) left_out: BTreeSet<CheckId>,
 }

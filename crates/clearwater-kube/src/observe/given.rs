@@ -8,8 +8,7 @@ use clearwater::manifest::ENV_VARS;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, Secret};
 
-use super::unasked::Unasked;
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, is_forbidden, say};
 use crate::pod::Script;
 
 /// The variable below whose value daemons look each other up.
@@ -26,15 +25,13 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Reads those of which containers take variables. What cannot be read is left out, and told.
-    pub(crate) async fn read(cluster: &Cluster, names: BTreeSet<String>) -> (Self, Option<Unasked>) {
+    /// Reads those of which containers take variables. What cannot be read is left out, with why.
+    pub(crate) async fn read(cluster: &Cluster, names: BTreeSet<String>) -> (Self, Option<String>) {
         let read = |name: String| async move {
             let found = match cluster.api::<Secret>().get_opt(&name).await {
                 Ok(found) => found.and_then(|secret| secret.data).unwrap_or_default(),
-                Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                    return Err(Unasked::forbidden("needs get secrets"));
-                }
-                Err(error) => return Err(Unasked::failed(format!("secret/{name}: {}", say(&error)))),
+                Err(error) if is_forbidden(&error) => return Err("needs get secrets".to_owned()),
+                Err(error) => return Err(format!("secret/{name}: {}", say(&error))),
             };
             let text = found.into_iter().filter_map(|(key, value)| Some((key, String::from_utf8(value.0).ok()?)));
             Ok((name, text.collect()))
@@ -291,7 +288,7 @@ mod tests {
         let (secrets, unread) = Secrets::read(&cluster, ["keys", "others", "gone"].map(str::to_owned).into()).await;
         let held = [("keys".to_owned(), map([("turn_workaround", "hush")])), ("gone".to_owned(), BTreeMap::new())];
         assert_eq!(secrets, Secrets(held.into()));
-        assert_eq!(unread, Some(Unasked::forbidden("needs get secrets")));
+        assert_eq!(unread.as_deref(), Some("needs get secrets"));
     }
 
     #[test]

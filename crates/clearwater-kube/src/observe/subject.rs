@@ -285,7 +285,7 @@ impl Subjects {
 
     /// Reads the Secrets that the containers take variables from, so that what they run with is compared with these, too. Yields
     /// why, where one of them could not be read.
-    pub(crate) async fn read_secrets(&mut self, cluster: &Cluster, snapshot: &Snapshot) -> Option<Unasked> {
+    pub(crate) async fn read_secrets(&mut self, cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
         let containers = snapshot.pods.values().filter_map(own);
         let names = containers.flat_map(Secrets::named_by).map(str::to_owned).collect();
         let (secrets, unread) = Secrets::read(cluster, names).await;

@@ -187,7 +187,7 @@ fn revision(facts: &Facts) -> Vec<CheckLine> {
         said.unseen(why);
     }
     if let Some(why) = &facts.secrets_unread {
-        said.unseen(format!("whether pods run with what their Secrets hold now: {}", why.why()));
+        said.unseen(format!("whether pods run with what their Secrets hold now: {why}"));
     }
     said.lines("")
 }

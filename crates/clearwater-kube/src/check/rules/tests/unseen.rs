@@ -34,7 +34,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
             &[CheckId::Supervisor, CheckId::Programs],
         ),
         (|f| f.nodes = Err("needs list nodes".to_owned()), &[CheckId::Nodes, CheckId::Kernel]),
-        (|f| f.secrets_unread = Some(Unasked::forbidden("needs get secrets")), &[CheckId::Revision]),
+        (|f| f.secrets_unread = Some("needs get secrets".to_owned()), &[CheckId::Revision]),
         (|f| f.claims = Err("needs list persistentvolumeclaims".to_owned()), &[CheckId::Leftovers]),
         (
             |f| {
