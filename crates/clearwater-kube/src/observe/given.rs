@@ -57,12 +57,12 @@ impl Secrets {
 
 /// A variable's value, and the object that it is taken from, as `configmap/NAME`. The value is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenVariable {
     pub(crate) value: String,
     pub(crate) of: String,
 }
 
-impl fmt::Debug for Given {
+impl fmt::Debug for GivenVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "of {}", self.of)
     }
@@ -119,8 +119,8 @@ pub(crate) fn variables(
     container: &Container,
     map: &BTreeMap<String, String>,
     secrets: &Secrets,
-) -> BTreeMap<String, Given> {
-    let taken = |value: &String| Given { value: value.clone(), of: format!("configmap/{ENV_VARS}") };
+) -> BTreeMap<String, GivenVariable> {
+    let taken = |value: &String| GivenVariable { value: value.clone(), of: format!("configmap/{ENV_VARS}") };
     let mut given = BTreeMap::new();
     for source in container.env_from.iter().flatten() {
         if source.config_map_ref.as_ref().is_some_and(|of| of.name == ENV_VARS) {
@@ -135,7 +135,7 @@ pub(crate) fn variables(
         let of_map = of_map.and_then(|of| map.get(&of.key)).map(taken);
         let of_secret = from.secret_key_ref.as_ref().and_then(|of| {
             let value = secrets.0.get(&of.name)?.get(&of.key)?.clone();
-            Some(Given { value, of: format!("secret/{}", of.name) })
+            Some(GivenVariable { value, of: format!("secret/{}", of.name) })
         });
         given.extend(of_map.or(of_secret).map(|taken| (own.name.clone(), taken)));
     }
@@ -169,7 +169,7 @@ const COMPARE: &str = r#"
 "#;
 
 /// Asks a container what of these it runs with.
-pub(crate) fn compare(given: &BTreeMap<String, Given>) -> Script {
+pub(crate) fn compare(given: &BTreeMap<String, GivenVariable>) -> Script {
     Script::new(COMPARE).args(given.iter().flat_map(|(name, given)| [name.clone(), given.value.clone()]))
 }
 
@@ -186,7 +186,7 @@ pub struct RunsWith {
 
 impl RunsWith {
     /// Reads the answer of one that is given these; `None` where it is not whole.
-    pub(crate) fn read(answer: &str, given: &BTreeMap<String, Given>) -> Option<Self> {
+    pub(crate) fn read(answer: &str, given: &BTreeMap<String, GivenVariable>) -> Option<Self> {
         let mut with = Self::default();
         let mut whole = false;
         for line in answer.lines() {
@@ -259,8 +259,8 @@ mod tests {
             ("GONE", "x", "secret/keys"),
             ("SAME", "$x", "secret/others"),
         ];
-        let given =
-            given.map(|(name, value, of)| (name.to_owned(), Given { value: value.to_owned(), of: of.to_owned() }));
+        let given = given
+            .map(|(name, value, of)| (name.to_owned(), GivenVariable { value: value.to_owned(), of: of.to_owned() }));
         let given = BTreeMap::from(given);
         let output = std::process::Command::new("bash")
             .args(["-c", &compare(&given).line().unwrap()])

@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::finding::{Finding, Part};
-use super::given::{Given, RunsWith, compare, variables};
+use super::given::{GivenVariable, RunsWith, compare, variables};
 use super::report::{NotJoined, Report};
 use super::subject::Subject;
 use crate::cluster::Cluster;
@@ -62,7 +62,7 @@ pub struct ProbeTarget {
     /// Names that must be found from inside the pod: those by which others know the component.
     pub names: Vec<String>,
     /// The variables that its container takes from the deployment's ConfigMap and from Secrets, with what stands there.
-    pub settings: BTreeMap<String, Given>,
+    pub settings: BTreeMap<String, GivenVariable>,
 }
 
 impl ProbeTarget {
