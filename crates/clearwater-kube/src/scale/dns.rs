@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use clearwater::dns::{Name, RecordData, RecordType};
+use clearwater::component::Component;
+use clearwater::dns::{Name, Names, RecordData, RecordType};
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
@@ -12,6 +13,12 @@ use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::pod::AskError;
 use crate::pod::dns::{Server, pauses};
+
+/// The name of a component's Service as DNS has it. etcd's is dialled without its domain, which search domains complete.
+pub(super) fn full_name(names: &Names, component: Component) -> String {
+    let host = names.host(component);
+    if host.contains('.') { host } else { format!("{host}.{}", names.zone()) }
+}
 
 /// Waits until every DNS pod answers `name` with exactly these addresses. Where one does not by that moment, yields what it answers;
 /// an error says why it cannot be seen.
@@ -81,4 +88,20 @@ async fn addresses(server: &mut Server, name: &Name) -> Result<BTreeSet<IpAddr>,
         }));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::component::Release;
+
+    use super::*;
+
+    /// No DNS pod knows a name without its domain, and it would be asked for until the time is up.
+    #[test]
+    fn every_name_that_is_asked_for_is_whole() {
+        let names = Names::standing(Release::Hunter, "ims", "ims.svc.cluster.local");
+        for component in [Component::Etcd, Component::Sprout, Component::Chronos] {
+            assert_eq!(full_name(&names, component), format!("{component}.ims.svc.cluster.local"));
+        }
+    }
 }

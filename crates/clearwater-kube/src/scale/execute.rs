@@ -450,7 +450,7 @@ impl Execution {
             // The Service's virtual address stands for them, whatever their number.
             return Ok(());
         }
-        let name = self.context.names.host(self.target.component());
+        let name = dns::full_name(&self.context.names, self.target.component());
         let mut cancel = self.context.cancel.clone();
         let (began, until) = (Instant::now(), deadline.min(self.context.until));
         let asking = dns::every_pod_answers(&self.context.cluster, &name, &wanted, until);
