@@ -255,8 +255,10 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let until = Instant::now() + options.timeout;
     // What is asked one thing after the other is over by then as a whole.
     let cluster = &cluster.before(until);
-    let mut snapshot = look::snapshot(cluster, options.timeout).await?;
-    if cluster.is_leaving(snapshot.may_leave(), left(until)).await {
+    let (snapshot, leaves) =
+        futures::join!(look::snapshot(cluster, options.timeout), cluster.is_leaving(options.timeout / 2));
+    let mut snapshot = snapshot?;
+    if leaves {
         return Ok(Status::leaving(cluster, release(&snapshot), at));
     }
     let mut foreign = take_foreign(&mut snapshot);

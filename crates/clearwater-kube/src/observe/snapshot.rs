@@ -189,15 +189,6 @@ impl Snapshot {
         Kind::ALL.iter().all(|k| self.known.contains(k) || self.denied.contains(k))
     }
 
-    /// Whether its namespace may be on its way out: something of it is being removed, or nothing is there.
-    pub(crate) fn may_leave(&self) -> bool {
-        let goes = |meta: &ObjectMeta| meta.deletion_timestamp.is_some();
-        self.pods.is_empty() && self.deployments.is_empty() && self.stateful_sets.is_empty()
-            || self.pods.values().any(|o| goes(&o.metadata))
-            || self.deployments.values().any(|o| goes(&o.metadata))
-            || self.stateful_sets.values().any(|o| goes(&o.metadata))
-    }
-
     /// A component's pods, in the order of their names, those on their way out left out.
     pub fn pods_of(&self, component: Component) -> Vec<&Pod> {
         let mut pods: Vec<&Pod> = self
