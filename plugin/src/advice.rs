@@ -4,6 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use clearwater::event::{CheckLine, Command, Event};
 use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy, StoppedProgram};
+use clearwater_kube::status::Status;
 
 /// The flags that lead to the place that a command line is about, each after a blank.
 #[derive(Debug)]
@@ -90,6 +91,15 @@ pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>)
     }
 }
 
+/// A status with every remedy in words.
+pub(crate) fn status_worded(mut seen: Status) -> Status {
+    for one in &mut seen.components {
+        one.problems.iter_mut().for_each(|problem| *problem = text(problem).into());
+        one.renewal = one.renewal.take().map(|renewal| Remedy::Text(renewal.worded(&word)));
+    }
+    seen
+}
+
 /// What this command line calls a deed; `None` where it has nothing to add to the libraries' words.
 fn word(remedy: &Remedy) -> Option<String> {
     let text = match remedy {
@@ -130,7 +140,7 @@ fn word(remedy: &Remedy) -> Option<String> {
         Remedy::Status => return Some(command("status")),
         Remedy::ChooseNamespace => "choose another namespace with -n",
         Remedy::NameFile => "name it with -f",
-        Remedy::Skip => return Some(up_told(" --skip COMPONENT")),
+        Remedy::Skip(component) => return Some(up_told(&format!(" --skip {component}"))),
         Remedy::Allow(permission) => return allow(permission),
         Remedy::Names(deed) => return names(deed),
         _ => return None,
@@ -275,7 +285,7 @@ mod tests {
             Remedy::Status,
             Remedy::ChooseNamespace,
             Remedy::NameFile,
-            Remedy::Skip,
+            Remedy::Skip(component),
         ];
         all.extend(
             [Command::Up, Command::Down, Command::Scale, Command::DnsPatch, Command::Backup, Command::Restore]

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use self::facts::{Facts, JudgedComponent, told_by_pods, unheard};
+use self::facts::{Facts, JudgedComponent, told_by_pods, unheard, zones};
 use self::inside::{Inside, ask, volumes};
 use self::settle::{is_bad, is_open, merged, settled};
 use crate::apply::checks::{line, with_fix};
@@ -266,16 +266,17 @@ async fn glance(
     until: Instant,
     shares: u32,
 ) -> Result<Glance, CouldNotLook> {
-    let mut snapshot = look::snapshot(cluster, left(until)).await?;
+    let (snapshot, leaves) = futures::join!(look::snapshot(cluster, left(until)), cluster.is_leaving(left(until) / 2));
+    let mut snapshot = snapshot?;
     let until = Instant::now() + left(until) / shares;
     let cluster = &cluster.before(until);
-    let goes = snapshot.goes();
-    let foreign = take_foreign(&mut snapshot);
-    let Subjects { release, names, mut zone, zone_unread, all: subjects } =
-        Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
-    if cluster.is_leaving(subjects.is_empty() || goes, left(until)).await {
+    if leaves {
         return Ok(Glance { lines: vec![preflight::leaving(cluster)], late: false, lost: false });
     }
+    let foreign = take_foreign(&mut snapshot);
+    let mut subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
+    let secrets_unread = subjects.read_secrets(cluster, &snapshot).await;
+    let Subjects { release, names, mut zone, zone_unread, all: subjects } = subjects;
     if subjects.is_empty() {
         return Ok(Glance { lines: vec![nothing(cluster).await], late: false, lost: false });
     }
@@ -329,15 +330,11 @@ async fn glance(
     });
     let parts: Vec<JudgedComponent> = parts.collect();
     told_by_pods(&mut zone, &inside, &seen, &cluster.namespace);
-    if zone.wrong().is_some() && options.deployment.is_none() {
+    if zone.is_wrong() && options.deployment.is_none() {
         // It was asked for by the zone that is wrong.
         lines.retain(|line| line.id != CheckId::Domain);
     }
-    let zones = seen.snapshot.pods.values().filter_map(|pod| {
-        let with = seen.reports.get(pod.metadata.uid.as_ref()?)?.runs_with.as_ref()?;
-        Some((pod.name_any(), with.zone.clone()?))
-    });
-    let zones = zones.collect();
+    let zones = zones(&zone, &inside, &seen);
     // A pod that has just come is asked at the next look; one that is ready for long and that its Service does not lead to
     // never is.
     let is_new =
@@ -353,6 +350,7 @@ async fn glance(
         cluster: lines,
         zone,
         zones,
+        secrets_unread,
         left_out: options.left_out(),
         snapshot: seen.snapshot,
     };
@@ -432,29 +430,39 @@ mod tests {
         assert!(!is_new(&snapshot, Component::Ellis, "2026-01-01T00:00:05Z".parse().unwrap()));
     }
 
-    /// Every further question has the same answer there.
+    /// Every further question has the same answer there, whether its pods run still or all of it is gone.
     #[tokio::test]
     async fn a_namespace_that_goes_is_one_finding() {
-        let going = |path: &str| -> Option<Value> {
-            let list = |items: Value| Some(json!({"metadata": {}, "items": items}));
-            match path.rsplit('/').next()? {
-                "ims" => Some(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
-                "version" => Some(json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"})),
-                "nodes"
-                | "deployments"
-                | "statefulsets"
-                | "services"
-                | "pods"
-                | "events"
-                | "endpointslices"
-                | "storageclasses"
-                | "persistentvolumeclaims"
-                | "resourcequotas" => list(json!([])),
-                _ => None,
+        let running = json!([{"metadata": {"name": "homer-x", "uid": "u", "labels": {"service": "homer"}},
+            "status": {"phase": "Running"}}]);
+        let going = |pods: Value| {
+            move |path: &str| -> Option<Value> {
+                let list = |items: Value| Some(json!({"metadata": {}, "items": items}));
+                match path.rsplit('/').next()? {
+                    "pods" => list(pods.clone()),
+                    "ims" => Some(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
+                    "version" => Some(json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"})),
+                    "nodes"
+                    | "deployments"
+                    | "statefulsets"
+                    | "services"
+                    | "events"
+                    | "endpointslices"
+                    | "storageclasses"
+                    | "persistentvolumeclaims"
+                    | "resourcequotas" => list(json!([])),
+                    _ => None,
+                }
             }
         };
-        for options in [CheckOptions::new(), CheckOptions::new().before()] {
-            let (cluster, asked) = fake_api::cluster(going);
+        let file = || clearwater::config::DeploymentFile::default().deploy("ims").unwrap();
+        for (options, pods) in [
+            (CheckOptions::new(), json!([])),
+            (CheckOptions::new(), running),
+            (CheckOptions::new().deployment(file()), json!([])),
+            (CheckOptions::new().before(), json!([])),
+        ] {
+            let (cluster, asked) = fake_api::cluster(going(pods));
             let checks = check(&cluster, &options).await.unwrap();
             let wrong: Vec<&CheckLine> = checks.lines().filter(|l| l.status >= CheckStatus::Warning).collect();
             let [line] = &wrong[..] else { panic!("{wrong:?}") };

@@ -135,10 +135,9 @@ impl Cluster {
         }))
     }
 
-    /// Whether the namespace is seen to be on its way out. It is asked only where that `may_be`: something in it goes, or
-    /// nothing is there.
-    pub(crate) async fn is_leaving(&self, may_be: bool, within: Duration) -> bool {
-        may_be && matches!(timeout(within, self.namespace_state()).await, Ok(Ok(Some(NamespaceState::Terminating))))
+    /// Whether the namespace is seen to be on its way out. For seconds nothing that is in it shows that.
+    pub(crate) async fn is_leaving(&self, within: Duration) -> bool {
+        matches!(timeout(within, self.namespace_state()).await, Ok(Ok(Some(NamespaceState::Terminating))))
     }
 
     /// Whether the namespace is seen not to be there, where nothing of it was found: what is not there looks like what is

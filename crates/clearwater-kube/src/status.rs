@@ -10,12 +10,13 @@
 //!
 //! let seen = status(&cluster, &StatusOptions::new()).await?;
 //! for one in &seen.components {
-//!     println!("{}: {:?} {}", one.component, one.health, one.problems.join("; "));
+//!     println!("{}: {:?} {} problems", one.component, one.health, one.problems.len());
 //! }
 //! # Ok(()) }
 //! ```
 
 mod clean;
+mod component;
 mod data;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -29,30 +30,28 @@ use std::time::Duration;
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
-use clearwater::remedy::Advice;
-use clearwater::scale::{MemberState, Members};
+use clearwater::remedy::{Advice, Remedy};
+use clearwater::scale::MemberState;
 use clearwater::text::Clean;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::component::component_status;
 pub use self::data::{LastBackup, PodData};
 #[cfg(feature = "metrics")]
 pub use self::metrics::metrics;
 use self::settle::{Settled, settle};
 use crate::cluster::{Cluster, LEAVING, no_namespace, until_gone};
-use crate::judge::{self, About, Judged, Outdated, Stage};
+use crate::judge::{self, Outdated, Stage};
 use crate::observe::look::{BACK_OFF, left};
-use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Kind, Snapshot};
-use crate::observe::subject::{Subjects, take_foreign};
+use crate::observe::subject::{Subjects, release, take_foreign};
 use crate::observe::unasked::Unasked;
-use crate::observe::{CouldNotLook, MembersSeen, Observation, Subject, look};
+use crate::observe::{CouldNotLook, Observation, Subject, look};
 use crate::options::setters;
-use crate::pod::object::{own_container, pod_is_ready};
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
@@ -142,6 +141,9 @@ pub struct Status {
     pub at: Timestamp,
     /// Whether everything serves.
     pub healthy: bool,
+    /// Whether the namespace is being removed: nothing else of it was asked.
+    #[serde(default)]
+    pub leaving: bool,
     /// Whether something had not answered when the time was up.
     pub partial: bool,
     /// Whether something could not be asked, or nothing of it was heard: what is wrong there is not known.
@@ -190,7 +192,7 @@ pub struct ComponentStatus {
     #[schemars(with = "BTreeMap<String, String>")]
     pub members: BTreeMap<String, MemberState>,
     /// What is wrong, most telling first.
-    pub problems: Vec<String>,
+    pub problems: Vec<Advice>,
     /// The last lines of the log of the first program that is not as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogExcerpt>,
@@ -198,6 +200,9 @@ pub struct ComponentStatus {
     pub unchecked: Vec<String>,
     /// Pods of an older revision that only their replacement will renew.
     pub pending: u32,
+    /// What replaces these, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Remedy>,
 }
 
 /// A pod as it was seen.
@@ -250,16 +255,15 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let until = Instant::now() + options.timeout;
     // What is asked one thing after the other is over by then as a whole.
     let cluster = &cluster.before(until);
-    let mut snapshot = look::snapshot(cluster, options.timeout).await?;
-    let goes = snapshot.goes();
+    let (snapshot, leaves) =
+        futures::join!(look::snapshot(cluster, options.timeout), cluster.is_leaving(options.timeout / 2));
+    let mut snapshot = snapshot?;
+    if leaves {
+        return Ok(Status::leaving(cluster, release(&snapshot), at));
+    }
     let mut foreign = take_foreign(&mut snapshot);
     let Subjects { release, zone, zone_unread, all: subjects, .. } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
-
-    if cluster.is_leaving(subjects.is_empty() || goes, left(until)).await {
-        let note = Advice::new(format!("namespace {}: {LEAVING}", cluster.namespace), until_gone(&cluster.namespace));
-        return Ok(nothing(cluster, release, at, note.to_string()));
-    }
 
     // And half of what is left for asking again.
     let half = left(until) / 2;
@@ -331,6 +335,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         release,
         at,
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
+        leaving: false,
         partial,
         looks,
         unreached,
@@ -348,21 +353,25 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     Ok(seen)
 }
 
-/// A look that ends with what there is to say of the namespace: nothing serves in it.
-fn nothing(cluster: &Cluster, release: Release, at: Timestamp, note: String) -> Status {
-    Status {
-        v: VERSION,
-        namespace: cluster.namespace.clone(),
-        release,
-        at,
-        healthy: false,
-        partial: false,
-        unreached: false,
-        complete: true,
-        looks: 1,
-        components: Vec::new(),
-        last_backup: None,
-        notes: vec![note],
+impl Status {
+    /// A look that ends with what there is to say of the namespace: nothing in it lasts.
+    fn leaving(cluster: &Cluster, release: Release, at: Timestamp) -> Self {
+        let note = Advice::new(format!("namespace {}: {LEAVING}", cluster.namespace), until_gone(&cluster.namespace));
+        Self {
+            v: VERSION,
+            namespace: cluster.namespace.clone(),
+            release,
+            at,
+            healthy: false,
+            leaving: true,
+            partial: false,
+            unreached: false,
+            complete: true,
+            looks: 1,
+            components: Vec::new(),
+            last_backup: None,
+            notes: vec![note.to_string()],
+        }
     }
 }
 
@@ -410,76 +419,6 @@ impl Glance {
     /// Whether a pod of a component had not answered everything when the time was up.
     fn is_late(&self, subject: &Subject) -> bool {
         judge::pods(subject, &self.seen).iter().filter_map(|p| p.uid()).any(|uid| self.late.contains(&uid))
-    }
-}
-
-fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, at: Timestamp) -> ComponentStatus {
-    let component = subject.component();
-    let pods = judge::pods(subject, seen);
-    let fix = judge::with_cause(subject, &mut judged, seen, at);
-    if let (Some(fix), Some(told)) = (fix, judged.problems.iter_mut().find(|p| p.about == About::Pods)) {
-        told.text = Advice::new(std::mem::take(&mut told.text), fix).to_string();
-    }
-    let health = match Health::from(judged.stage) {
-        Health::Unwell if judge::is_unseen(subject, &judged, seen) => Health::Unseen,
-        Health::Serving if judged.problems.is_empty() && !judged.unchecked.is_empty() => Health::Unseen,
-        health if judged.problems.is_empty() => health,
-        health => health.min(Health::Unwell),
-    };
-    let problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
-    // Pods without a controller, or with one that may not be seen, are as many as there are.
-    let (ready, wanted) = if subject.workloads.is_empty() {
-        let ready = pods.iter().filter(|p| pod_is_ready(p)).count();
-        (u32::try_from(ready).unwrap_or(u32::MAX), u32::try_from(pods.len()).unwrap_or(u32::MAX))
-    } else {
-        (judged.ready, judged.wanted)
-    };
-    let own = pods.first().and_then(|p| own_container(p.spec.as_ref()?, component));
-    ComponentStatus {
-        component,
-        roles: subject.entry.roles.iter().map(|r| r.name().to_owned()).collect(),
-        health,
-        image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
-        ready,
-        wanted,
-        pods: pods.iter().map(|p| pod_status(component, p, &seen.reports)).collect(),
-        members: seen
-            .members(component)
-            .and_then(MembersSeen::members)
-            .into_iter()
-            .flat_map(Members::iter)
-            .map(|(address, state)| (address.to_string(), state))
-            .collect(),
-        log: pods.iter().filter_map(|p| seen.reports.get(&p.uid()?)).find_map(|r| r.log.clone()),
-        problems,
-        unchecked: judged.unchecked,
-        pending: judged.pending,
-    }
-}
-
-fn pod_status(component: Component, pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
-    let status = pod.status.as_ref();
-    let restarts = status
-        .iter()
-        .flat_map(|s| s.container_statuses.iter().flatten())
-        .map(|c| u32::try_from(c.restart_count).unwrap_or(0))
-        .sum();
-    let asked = reports.get(&pod.uid().unwrap_or_default());
-    let programs = asked
-        .filter(|r| r.programs > 0 && (r.programs_well > 0 || !r.troubles.is_empty()))
-        .map(|r| (u32::try_from(r.programs_well).unwrap_or(0), u32::try_from(r.programs).unwrap_or(0)));
-    let tally = |of: fn(&Report) -> Tally| asked.map(of).filter(|t| t.put > 0).map(|t| (t.well, t.put));
-    PodStatus {
-        answers: tally(|r| r.answers),
-        names: tally(|r| r.names),
-        data: data::of(component, pod, asked),
-        name: pod.name_any(),
-        node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
-        address: status.and_then(|s| s.pod_ip.clone()).unwrap_or_default(),
-        ready: pod_is_ready(pod),
-        restarts,
-        started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
-        programs,
     }
 }
 

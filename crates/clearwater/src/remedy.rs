@@ -81,8 +81,8 @@ pub enum Remedy {
     ChooseNamespace,
     /// Name the deployment file.
     NameFile,
-    /// Leave components out of the run.
-    Skip,
+    /// Leave a component out of the run.
+    Skip(Component),
     /// Let the run do what it does only when it is told to.
     Allow(Permission),
     /// Do something about names in DNS.
@@ -176,6 +176,11 @@ impl Remedy {
         Self::Sentence(parts.into_iter().collect())
     }
 
+    /// Take these components down and bring the deployment up: they are made anew.
+    pub fn anew(components: impl Into<Vec<Component>>) -> Self {
+        Self::sentence([Self::TakeDown(components.into()), ", then ".into(), Self::BringUp])
+    }
+
     /// The deed with words after it.
     #[must_use]
     pub fn then(self, words: impl Into<String>) -> Self {
@@ -226,7 +231,7 @@ impl Remedy {
             Self::Status => "look at the deployment's status",
             Self::ChooseNamespace => "choose another namespace",
             Self::NameFile => "name the deployment file",
-            Self::Skip => "leave components out",
+            Self::Skip(component) => return format!("leave {component} out"),
             Self::Allow(permission) => return permission.to_string(),
             Self::Names(deed) => return deed.to_string(),
         };

@@ -156,7 +156,10 @@ fn place(namespace: &str, seen: &Checks) -> Told<{ HEAD_EVERYWHERE.len() }> {
     };
     let mut told: Vec<&CheckLine> = seen.lines().filter(|l| l.status > CheckStatus::NotApplicable).collect();
     told.sort_by_key(|l| std::cmp::Reverse(l.status));
-    let told: Vec<String> = told.iter().map(|l| format!("{} {}: {}", l.id, l.title, l.detail)).collect();
+    let mut told: Vec<String> = told.iter().map(|l| format!("{} {}: {}", l.id, l.title, l.detail)).collect();
+    if seen.lines().next().is_none() {
+        told.push("nothing was looked at".to_owned());
+    }
     let cells = [
         namespace.to_owned(),
         result.to_owned(),
@@ -290,6 +293,8 @@ mod tests {
         let (cells, _, code) = place("a", &checks(&[Good, Failed, Skipped]));
         assert_eq!((&cells[..6], code), (&["a", "unwell", "1", "0", "1", "1"].map(str::to_owned)[..], exit::UNHEALTHY));
         assert!(cells[6].starts_with("disk room in") && cells[6].ends_with("(and 1 more)"), "{cells:?}");
+        let (cells, _, code) = place("a", &checks(&[]));
+        assert_eq!((cells[1].as_str(), cells[6].as_str(), code), ("unseen", "nothing was looked at", exit::FAILURE));
     }
 
     #[test]

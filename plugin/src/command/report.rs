@@ -182,7 +182,7 @@ impl Report {
         match state {
             Ok(state) => {
                 gathered.failed |= state.unreached;
-                put(&mut gathered, "status.json", &state)?;
+                put(&mut gathered, "status.json", &advice::status_worded(state))?;
             }
             Err(error) => gathered.miss("status.json", &error.to_string()),
         }

@@ -13,7 +13,7 @@ use clearwater_kube::status::{
 use jiff::Timestamp;
 
 use super::everywhere::{self, Told, first_of};
-use crate::advice::up;
+use crate::advice;
 use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::{age, limit};
@@ -79,7 +79,7 @@ impl Status {
             let timeout = self.timeout;
             let look = |cluster| async move {
                 let options = StatusOptions::new().timeout(timeout);
-                status(&cluster, &options).await.map_err(|error| error.to_string())
+                status(&cluster, &options).await.map(advice::status_worded).map_err(|error| error.to_string())
             };
             if self.metrics {
                 let places = everywhere::look(context, timeout, look)?;
@@ -104,7 +104,7 @@ impl Status {
                 let looked = status(&cluster, &options).await;
                 options.timeout = self.timeout;
                 let seen = match looked {
-                    Ok(seen) => seen,
+                    Ok(seen) => advice::status_worded(seen),
                     // What is watched may be seen again.
                     Err(error) if before.is_some() => {
                         context.talk().warning(error);
@@ -170,11 +170,13 @@ fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
     let (style, health) = match (!seen.complete || seen.unreached, seen.components.iter().map(|c| c.health).min()) {
         (true, _) if seen.healthy => (WARN, "unseen"),
         (_, Some(health)) => word(health),
-        (_, None) => (BAD, "absent"),
+        // Pods may run in it still.
+        (_, None) if seen.leaving => (BAD, "leaving"),
+        (_, None) => (BAD, "nothing"),
     };
-    let serving = seen.components.iter().filter(|c| c.health == Health::Serving).count();
     let (ready, wanted) = seen.components.iter().fold((0, 0), |(r, w), c| (r + c.ready, w + c.wanted));
     let restarts: u32 = seen.components.iter().flat_map(|c| &c.pods).map(|p| p.restarts).sum();
+    let told = |text: String| if seen.components.is_empty() { "-".to_owned() } else { text };
     let problems = seen.components.iter().flat_map(|c| c.problems.iter().map(move |p| format!("{}: {p}", c.component)));
     // A note tells what is worth knowing where nothing is wrong.
     let notes = seen.notes.iter().filter(|_| seen.components.is_empty() || !seen.complete).cloned();
@@ -182,13 +184,22 @@ fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
     let cells = [
         namespace.to_owned(),
         health.to_owned(),
-        seen.release.to_string(),
-        format!("{serving}/{}", seen.components.len()),
-        format!("{ready}/{wanted}"),
-        restarts.to_string(),
+        told(seen.release.to_string()),
+        told(serving(seen)),
+        told(format!("{ready}/{wanted}")),
+        told(restarts.to_string()),
         first_of(problems.iter().map(String::as_str)),
     ];
     (cells, style, code(seen))
+}
+
+/// How many components serve. Of one that could not be asked it is not known.
+fn serving(seen: &Seen) -> String {
+    let count = |health: Health| seen.components.iter().filter(|c| c.health == health).count();
+    match (count(Health::Serving), count(Health::Unseen), seen.components.len()) {
+        (serving, 0, all) => format!("{serving}/{all}"),
+        (serving, unseen, all) => format!("{serving}/{all}, {unseen} unseen"),
+    }
 }
 
 fn word(health: Health) -> (Style, &'static str) {
@@ -250,7 +261,7 @@ fn table(seen: &Seen, screen: usize) -> String {
     for (n, c) in seen.components.iter().enumerate() {
         let _ = writeln!(text, "{}", table.row(n, word(c.health).0));
         for problem in &c.problems {
-            let _ = writeln!(text, "  {BAD}{}{BAD:#}", plain(problem));
+            let _ = writeln!(text, "  {BAD}{}{BAD:#}", plain(&problem.to_string()));
         }
         if let Some(log) = &c.log {
             let _ = writeln!(text, "  last lines of {}:", log.from);
@@ -262,11 +273,14 @@ fn table(seen: &Seen, screen: usize) -> String {
             let _ = writeln!(text, "  {DIM}skipped: {}{DIM:#}", plain(one));
         }
         if c.pending > 0 {
+            // Reports of before it was told have none.
+            let renewal =
+                c.renewal.as_ref().map_or_else(String::new, |renewal| format!("; what renews them: {renewal}"));
             let _ = writeln!(
                 text,
-                "  {WARN}pending: {} of its pods run the old revision; {} renews them{WARN:#}",
+                "  {WARN}pending: {} of its pods run the old revision{}{WARN:#}",
                 c.pending,
-                up(" --replace-stores")
+                plain(&renewal)
             );
         }
     }
@@ -307,6 +321,28 @@ mod tests {
         assert_eq!(problem(&seen(&bono("serving"), true)), "");
         assert_eq!(problem(&seen(&bono("serving"), false)), "worth knowing");
         assert_eq!(problem(&seen(&json!([]), true)), "worth knowing");
+    }
+
+    /// What goes is not absent, and what could not be asked is not told as a number.
+    #[test]
+    fn of_what_was_not_seen_nothing_is_counted() {
+        let cells = |seen: &Seen| place("ims", seen).0[1..6].join(" ");
+        let leaving = |leaving: bool| Seen { leaving, healthy: false, ..seen(&json!([]), true) };
+        assert_eq!(cells(&leaving(true)), "leaving - - - -");
+        assert_eq!(cells(&leaving(false)), "nothing - - - -");
+        assert_eq!(cells(&seen(&bono("serving"), true)), "serving hunter 1/1 1/1 0");
+        let unseen = Seen { healthy: false, ..seen(&bono("unseen"), false) };
+        assert_eq!(cells(&unseen), "unseen hunter 0/1, 1 unseen 1/1 0");
+    }
+
+    /// What would be refused is not advised.
+    #[test]
+    fn old_pods_are_renewed_by_what_works_for_them() {
+        let mut one = bono("serving");
+        one[0]["pending"] = json!(1);
+        assert!(table(&seen(&one, true), 200).contains("pending: 1 of its pods run the old revision\u{1b}"));
+        one[0]["renewal"] = json!("take chronos down");
+        assert!(table(&seen(&one, true), 200).contains("run the old revision; what renews them: take chronos down"));
     }
 
     #[test]

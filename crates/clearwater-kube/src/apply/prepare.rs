@@ -25,7 +25,7 @@ use crate::apply::keys::random_keys;
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned, PlannedPods, checks, storage_class};
 use crate::cluster::{Cluster, FailedAt, NamespaceState, is_forbidden, list_all, visible};
-use crate::observe::{Subject, Workload};
+use crate::observe::{Secrets, Subject, Workload};
 use crate::rights::grant;
 
 /// Why nothing could be planned.
@@ -315,6 +315,7 @@ impl Scope {
                     names: names.given_by_kubernetes(entry.component),
                     // They are known when they are written.
                     settings: BTreeMap::new(),
+                    secrets: Secrets::default(),
                 },
                 needs: graph
                     .edges()

@@ -122,6 +122,7 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
         cluster: lines,
         zone: ZoneSeen { stands: None, wanted: None },
         zones: BTreeMap::new(),
+        secrets_unread: None,
         left_out: options.left_out(),
     };
     let lines = rules::before(&facts);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clearwater::component::{Component, Release};
+use clearwater::component::{Component, Release, entry};
 use clearwater::event::{CheckId, CheckLine};
 use clearwater::remedy::Remedy;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use super::Answers;
 use super::doors::Tried;
 use super::inside::Inside;
+use crate::judge::renewal::Renewal;
 use crate::judge::{self, About, Judged};
 use crate::observe::finding::Part;
 use crate::observe::given::ZoneSeen;
@@ -19,6 +20,9 @@ use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
 use crate::observe::{Observation, Subject};
 use crate::pod::object::{own_container, running_since};
+
+/// The domain that the images take where they are given no zone.
+pub(super) const NO_ZONE: &str = "example.com";
 
 /// A component as it was judged.
 #[derive(Clone, Debug)]
@@ -63,9 +67,22 @@ pub(super) fn told_by_pods(zone: &mut ZoneSeen, inside: &Answers, seen: &Observa
     let said = inside.values().filter_map(|(_, said)| said.as_ref().ok());
     let mut searched = said.filter_map(|inside| inside.search.as_deref());
     let own = searched.find(|domain| domain.starts_with(&format!("{namespace}.svc.")));
-    if zone.wanted.is_none() && zone.stands.is_some() && well == 0 && put > 1 {
+    if zone.wanted.is_none() && (zone.is_missing() || zone.stands.is_some() && well == 0 && put > 1) {
         zone.wanted = own.map(str::to_owned);
     }
+}
+
+/// The zone that pods were started with, by pod, of those that said so; nothing of one that has none.
+pub(super) fn zones(zone: &ZoneSeen, inside: &Answers, seen: &Observation) -> BTreeMap<String, String> {
+    let compared = seen.snapshot.pods.values().filter_map(|pod| {
+        let with = seen.reports.get(pod.metadata.uid.as_ref()?)?.runs_with.as_ref()?;
+        Some((pod.name_any(), with.zone.as_deref().or(with.other_zone())?.to_owned()))
+    });
+    // What is not there cannot be compared with.
+    let without = inside.iter().filter(|(_, (_, said))| {
+        zone.is_missing() && said.as_ref().is_ok_and(|inside| inside.shared.get("home_domain") == Some(NO_ZONE))
+    });
+    without.map(|(pod, _)| (pod.clone(), String::new())).chain(compared).collect()
 }
 
 /// What one look saw. An error of a part says why it could not be seen.
@@ -88,6 +105,8 @@ pub(super) struct Facts {
     pub(super) zone: ZoneSeen,
     /// The zone that pods were started with, by pod, of those that said so.
     pub(super) zones: BTreeMap<String, String>,
+    /// Why a Secret could not be read that pods take variables from.
+    pub(super) secrets_unread: Option<String>,
     /// Checks that nobody asked for: they tell nothing.
     pub(super) left_out: BTreeSet<CheckId>,
 }
@@ -139,6 +158,12 @@ impl Facts {
         let problems = self.parts.iter().flat_map(|part| &part.judged.problems);
         let is_question = |about: &About| matches!(about, About::Pod(name, Part::Question(_)) if name == pod);
         problems.into_iter().any(|problem| is_question(&problem.about)) || self.broken(pod).is_some()
+    }
+
+    /// What starts a component's pods anew.
+    pub(super) fn renewal(&self, component: Component) -> Renewal {
+        let entry = entry(self.release, component);
+        entry.map_or(Renewal::ByUp, |entry| Renewal::of(entry, &self.pods(component)))
     }
 
     /// The namespace of the pods.

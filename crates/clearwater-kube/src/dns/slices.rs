@@ -26,15 +26,13 @@ use super::{ClusterDnsError, DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, 
 use crate::backoff::{before, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
-use crate::observe::snapshot::SLICE_SERVICE_LABEL;
+use crate::observe::snapshot::{SLICE_SERVICE_LABEL, SLICE_WRITER_LABEL};
 use crate::pod::dns::pauses;
 use crate::rights::{Scope, Task, missing};
 use crate::unified::unified;
 
 /// The EndpointSlice.
 pub(super) const NAME: &str = "clearwater-sprout-names";
-/// The label that says who writes a slice (k8s.io/api `discovery/v1/well_known_labels.go`).
-const WRITER: &str = "endpointslice.kubernetes.io/managed-by";
 /// An answer that a name is missing is kept so long by CoreDNS, at most (30 s by default), and by what stands before it.
 const PATIENCE: Duration = Duration::from_secs(75);
 
@@ -110,7 +108,7 @@ fn slice(subs: &[SubDomain], pods: &[IpAddr], service: &Service) -> EndpointSlic
             labels: Some(
                 [
                     (SLICE_SERVICE_LABEL.to_owned(), Component::Sprout.name().to_owned()),
-                    (WRITER.to_owned(), MANAGED_BY.to_owned()),
+                    (SLICE_WRITER_LABEL.to_owned(), MANAGED_BY.to_owned()),
                     (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
                 ]
                 .into(),

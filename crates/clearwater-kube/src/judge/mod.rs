@@ -16,19 +16,20 @@
 
 mod about;
 pub mod failure;
+mod image;
 mod outdated;
 pub(crate) mod policy;
 pub mod pull;
+pub(crate) mod renewal;
 pub mod rollout;
 pub(crate) mod said;
 mod service;
 mod told;
 
 pub use about::About;
+pub(crate) use image::set_by_others;
 pub use outdated::Outdated;
-pub(crate) use outdated::outdated;
-#[cfg(test)]
-pub(crate) use service::SCALED_TO_0;
+pub(crate) use outdated::{differing, outdated};
 pub use service::{Judged, Stage, Stuck, component, pods, stuck};
 pub(crate) use service::{is_unreached, is_unseen, standing};
-pub(crate) use told::with_cause;
+pub(crate) use told::{put_back, with_cause};

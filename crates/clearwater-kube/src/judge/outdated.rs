@@ -1,5 +1,7 @@
 //! Pods that run with other settings than stand now. Pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Pod;
 
 use super::about::About;
@@ -19,6 +21,23 @@ pub struct Outdated {
     pub zone: Option<String>,
     /// The variables that are others.
     pub variables: Vec<String>,
+    /// What they are taken from, as `configmap/NAME`.
+    pub of: BTreeSet<String>,
+}
+
+impl Outdated {
+    /// What it was started with another value of, as the end of a sentence.
+    pub(crate) fn told(&self) -> String {
+        differing(self.variables.iter().map(String::as_str), &self.of)
+    }
+}
+
+/// Variables that pods were started with another value of, and what they are taken from, as the end of a sentence.
+pub(crate) fn differing<'a>(variables: impl IntoIterator<Item = &'a str>, of: &BTreeSet<String>) -> String {
+    let variables: Vec<&str> = variables.into_iter().collect();
+    let objects: Vec<&str> = of.iter().map(String::as_str).collect();
+    let has = if objects.len() == 1 { "has" } else { "have" };
+    format!("{} than {} {has} now", variables.join(", "), objects.join(" and "))
 }
 
 /// The pods of a component that were started with other settings than stand now. One of an older revision is told as that.
@@ -31,25 +50,28 @@ pub(crate) fn outdated(subject: &Subject, seen: &Observation) -> Vec<Outdated> {
         let uid = pod.metadata.uid.clone()?;
         let with = seen.reports.get(&uid)?.runs_with.as_ref().filter(|with| !with.others.is_empty())?;
         let (zone, pod) = (with.other_zone().map(str::to_owned), pod.metadata.name.clone()?);
-        Some(Outdated { uid, pod, zone, variables: with.others.clone() })
+        Some(Outdated { uid, pod, zone, variables: with.others.clone(), of: with.of.clone() })
     };
     seen.snapshot.pods_of(subject.component()).into_iter().filter(|pod| !is_older(pod)).filter_map(of).collect()
 }
 
-/// What is wrong with pods that look names up in another zone: they find nobody, or somebody else. Members of stores find each
-/// other by etcd, and are asked for by others.
+/// What is wrong with pods that look names up in another zone: they find nobody, or somebody else.
 pub(super) fn other_zones(subject: &Subject, outdated: &[Outdated]) -> Vec<Finding<About>> {
     let wanted = subject.settings.get(ZONE).map_or("", String::as_str);
     let of = |pod: &Outdated| {
         let text = format!(
-            "pod {} was started with ZONE={}, where it is to be {wanted}: its daemons look names up there until it is started again",
+            "pod {} was started with {}, where it is to be {wanted}: its daemons look names up there until it is started again",
             pod.pod,
-            pod.zone.as_deref()?
+            zone_of(pod.zone.as_deref()?)
         );
         Some(Finding::new(About::Pod(pod.pod.clone(), Part::Zone), text))
     };
-    let all = outdated.iter().filter(|_| !subject.component().is_store());
-    all.filter_map(of).collect()
+    outdated.iter().filter_map(of).collect()
+}
+
+/// A zone that a pod was started with, as people read it.
+fn zone_of(zone: &str) -> String {
+    if zone.is_empty() { "no ZONE".to_owned() } else { format!("ZONE={zone}") }
 }
 
 #[cfg(test)]
@@ -113,7 +135,8 @@ mod tests {
     }
 
     fn with(zone: &str, others: &[&str]) -> RunsWith {
-        RunsWith { zone: Some(zone.to_owned()), others: others.iter().map(|name| (*name).to_owned()).collect() }
+        let of = ["configmap/env-vars".to_owned()].into();
+        RunsWith { zone: Some(zone.to_owned()), others: others.iter().map(|name| (*name).to_owned()).collect(), of }
     }
 
     /// What it asks for is not what it is asked to find.
@@ -140,13 +163,18 @@ mod tests {
         assert_eq!((judged.outdated[0].variables.len(), &judged.outdated[0].zone), (1, &None));
     }
 
+    /// A run that replaces no store waits for none that is as it is asked to be; who looks at what stands is told.
     #[test]
     fn a_store_is_outdated_where_it_is_not_of_an_older_revision() {
         for (revision, count) in [("two", 1), ("one", 0)] {
             let (subject, seen) = started_with(Component::Astaire, with("old.svc", &[ZONE]), revision);
             let judged = judge::component(&subject, &seen);
             assert_eq!(judged.outdated.len(), count, "{judged:?}");
-            assert!(!judged.problems.iter().any(|p| p.about == About::Pod("x-0".to_owned(), Part::Zone)));
+            let told = |judged: &judge::Judged| {
+                judged.problems.iter().filter(|p| p.about == About::Pod("x-0".to_owned(), Part::Zone)).count()
+            };
+            assert_eq!((told(&judged), told(&judge::standing(&subject, &seen))), (0, count));
+            assert!(judge::standing(&subject, &seen).stage < Stage::Serving);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::about::About;
 use super::outdated::{self, Outdated};
 use super::rollout::{self, Rollout};
 use crate::observe::finding::{Finding, Part};
-use crate::observe::snapshot::Kind;
+use crate::observe::snapshot::{Kind, Snapshot};
 use crate::observe::{MembersSeen, Observation, Subject, Workload, members};
 use crate::pod::object::{addresses, claims, pod_is_ready};
 
@@ -28,9 +28,6 @@ pub enum Stage {
     /// It serves.
     Serving,
 }
-
-/// What is told of a component that somebody scaled to 0.
-pub(crate) const SCALED_TO_0: &str = "it is scaled to 0: nothing of it runs";
 
 /// The judgement of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +49,19 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// One of which nothing is known to be wrong.
+    const fn well() -> Self {
+        Self {
+            stage: Stage::Serving,
+            ready: 0,
+            wanted: 0,
+            problems: Vec::new(),
+            unchecked: Vec::new(),
+            pending: 0,
+            outdated: Vec::new(),
+        }
+    }
+
     /// What is most telling of what is wrong.
     fn first(&self) -> Option<&Finding<About>> {
         self.problems.first()
@@ -60,11 +70,6 @@ impl Judged {
     /// Why it is no further, in one line; empty where it serves.
     pub fn cause(&self) -> &str {
         self.first().map_or("", |p| &p.text)
-    }
-
-    /// Whether somebody scaled it to 0.
-    pub(crate) fn is_none_wanted(&self) -> bool {
-        self.problems.iter().any(|p| p.about == About::Pods && p.text == SCALED_TO_0)
     }
 
     /// Whether all that is known is that a pod has not been asked yet: its answer follows at once.
@@ -80,15 +85,7 @@ impl Judged {
 
 /// Judges one component.
 pub fn component(subject: &Subject, seen: &Observation) -> Judged {
-    let mut judged = Judged {
-        stage: Stage::Serving,
-        ready: 0,
-        wanted: 0,
-        problems: Vec::new(),
-        unchecked: Vec::new(),
-        pending: 0,
-        outdated: outdated::outdated(subject, seen),
-    };
+    let mut judged = Judged { outdated: outdated::outdated(subject, seen), ..Judged::well() };
     for workload in &subject.workloads {
         let (stage, cause) = workload_stage(seen, workload, &mut judged);
         if stage < judged.stage {
@@ -107,7 +104,7 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
             .filter_map(|p| Some((pod_name(p), seen.reports.get(p.metadata.uid.as_deref()?)?)))
             .flat_map(|(name, r)| r.problems.iter().map(move |p| of_pod(name, p)))
             .collect();
-        said.splice(0..0, outdated::other_zones(subject, &judged.outdated));
+        said.splice(0..0, awaited_zones(subject, &judged.outdated));
         said.append(&mut judged.problems);
         // Nor does a pod become ready that a dead member keeps from joining.
         said.extend(dead_members(subject, seen));
@@ -116,18 +113,31 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
     judged
 }
 
-/// The same of what stands, whoever made it: a pod that nothing controls must be ready as well.
+/// What is told of a component that somebody scaled to 0; `None` where nobody did.
+pub(super) fn scaled_to_0(subject: &Subject, snapshot: &Snapshot) -> Option<String> {
+    let is_none = |w: &Workload| snapshot.workload(w).is_some_and(|live| live.replicas == 0);
+    let names: Vec<String> = subject.workloads.iter().map(ToString::to_string).collect();
+    let all = !names.is_empty() && subject.workloads.iter().all(is_none);
+    all.then(|| format!("scaled to 0, so that nothing of it runs: {}", names.join(", ")))
+}
+
+/// The same of what stands, whoever made it: a pod that nothing controls must be ready as well, and no run will replace a member
+/// of a store that looks names up in another zone.
 pub(crate) fn standing(subject: &Subject, seen: &Observation) -> Judged {
+    if let Some(text) = scaled_to_0(subject, &seen.snapshot) {
+        // Whatever else is wrong follows from that.
+        return Judged { stage: Stage::Settling, problems: vec![pods_lack(text)], ..Judged::well() };
+    }
     let mut judged = component(subject, seen);
+    let astray = outdated::other_zones(subject, &judged.outdated);
+    if subject.component().is_store() && !astray.is_empty() {
+        judged.problems.splice(0..0, astray);
+        judged.stage = judged.stage.min(Stage::Settling);
+    }
     let unready = pods(subject, seen).into_iter().any(|p| !pod_is_ready(p));
     if subject.workloads.is_empty() && unready {
         judged.problems.push(pods_lack("a pod without a controller is not ready".to_owned()));
         judged.stage = judged.stage.min(Stage::Settling);
-    }
-    // All that is asked for is there, and nobody answers.
-    if judged.stage == Stage::Serving && !subject.workloads.is_empty() && judged.wanted == 0 {
-        judged.problems.push(pods_lack(SCALED_TO_0.to_owned()));
-        judged.stage = Stage::Settling;
     }
     judged
 }
@@ -294,9 +304,15 @@ fn dead_members(subject: &Subject, seen: &Observation) -> Vec<Finding<About>> {
     dead.into_iter().map(|text| Finding::new(About::Members, text)).collect()
 }
 
+/// What is wrong with pods that look names up in another zone, where they are not a store's: members find each other by etcd, are
+/// asked for by others, and are replaced where that is asked for.
+fn awaited_zones(subject: &Subject, outdated: &[Outdated]) -> Vec<Finding<About>> {
+    if subject.component().is_store() { Vec::new() } else { outdated::other_zones(subject, outdated) }
+}
+
 fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Finding<About>>) {
     let pods = pods(subject, seen);
-    let mut problems: Vec<Finding<About>> = outdated::other_zones(subject, &judged.outdated);
+    let mut problems: Vec<Finding<About>> = awaited_zones(subject, &judged.outdated);
     let astray: BTreeSet<String> = judged.outdated.iter().filter(|o| o.zone.is_some()).map(|o| o.pod.clone()).collect();
     if let Some(service) = &subject.service {
         if seen.snapshot.blind(Kind::EndpointSlice).is_some() {
@@ -376,7 +392,7 @@ mod tests {
     use super::*;
     use crate::observe::Workload;
     use crate::observe::observation::Observed;
-    use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
+    use crate::observe::snapshot::{Update, WatchEvent};
 
     #[test]
     fn a_dead_member_is_told_while_it_keeps_a_pod_from_joining() {
@@ -411,18 +427,38 @@ mod tests {
         }
     }
 
+    /// The member that went without leaving follows from it, and what is told to do about that would be refused.
     #[test]
-    fn what_is_scaled_to_nothing_does_not_serve() {
-        let deployment = serde_json::from_value(json!({"metadata": {"name": "homer", "generation": 1},
-            "spec": {"replicas": 0, "selector": {}, "template": {}},
-            "status": {"observedGeneration": 1, "conditions": [{"type": "Available", "status": "True"}]}}))
-        .unwrap();
-        let snapshot = Snapshot { deployments: [("homer".to_owned(), deployment)].into(), ..Snapshot::default() };
-        let workload = Workload { kind: WorkloadKind::Deployment, name: "homer".to_owned() };
-        let homer = entry(Release::Hunter, Component::Homer).unwrap();
-        let subject = Subject::standing(homer, vec![workload], &snapshot);
-        let judged = standing(&subject, &Observation::of(snapshot));
-        assert_eq!(judged.stage, Stage::Settling);
-        assert_eq!(judged.cause(), "it is scaled to 0: nothing of it runs");
+    fn what_is_scaled_to_nothing_does_not_serve_and_is_told_once() {
+        for (component, kind, fix) in [
+            (Component::Homer, WorkloadKind::Deployment, "scale homer to 1"),
+            (
+                Component::Cassandra,
+                WorkloadKind::StatefulSet,
+                "take cassandra down, then bring the deployment up, which",
+            ),
+        ] {
+            let object = json!({"metadata": {"name": component.name(), "generation": 1}, "spec": {"replicas": 0,
+                "selector": {}, "serviceName": "x", "template": {}}, "status": {"observedGeneration": 1, "replicas": 0}});
+            let mut snapshot = Snapshot::default();
+            snapshot.absorb(match kind {
+                WorkloadKind::Deployment => {
+                    WatchEvent::Deployment(Update::All(vec![serde_json::from_value(object).unwrap()]))
+                }
+                WorkloadKind::StatefulSet => {
+                    WatchEvent::StatefulSet(Update::All(vec![serde_json::from_value(object).unwrap()]))
+                }
+            });
+            let workload = Workload { kind, name: component.name().to_owned() };
+            let told = format!("scaled to 0, so that nothing of it runs: {workload}");
+            let subject = Subject::standing(entry(Release::Hunter, component).unwrap(), vec![workload], &snapshot);
+            let mut seen = Observation::of(snapshot);
+            seen.take_members(component, MembersSeen::Read(Members::parse(r#"{"10.0.0.1": "normal"}"#).unwrap()));
+            let mut judged = standing(&subject, &seen);
+            assert_eq!(judged.stage, Stage::Settling);
+            assert_eq!(judged.problems.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), [told]);
+            let remedy = crate::judge::with_cause(&subject, &mut judged, &seen, seen.now()).unwrap().to_string();
+            assert!(remedy.starts_with(fix), "{remedy}");
+        }
     }
 }

@@ -1,17 +1,23 @@
 //! Why what stands is no further: what Kubernetes and the registries say of it, beside what the component itself shows.
 
-use clearwater::remedy::Remedy;
+use clearwater::remedy::{Permission, Remedy};
+use clearwater::scale::bring_back;
 use jiff::Timestamp;
 
 use super::about::About;
 use super::failure::{self, RolloutContext};
+use super::image::set_by_others;
 use super::service::{self, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::{Exits, Observation, Subject};
+use crate::pod::object::is_pull_refused;
 
 /// Puts why a component's pods do not come among its problems, and yields what to do about that where waiting may not help.
 /// One look has seen no exits but those that its pods still tell.
 pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observation, at: Timestamp) -> Option<Remedy> {
+    if service::scaled_to_0(subject, &seen.snapshot).is_some() {
+        return Some(bring_back(subject.component()));
+    }
     if judged.stage >= Stage::Settling {
         return None;
     }
@@ -20,6 +26,7 @@ pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observat
     for pod in &pods {
         exits.observe(pod);
     }
+    let set_by = set_by_others(&seen.snapshot, &subject.workloads).filter(|_| pods.iter().any(|p| is_pull_refused(p)));
     let rollout = RolloutContext { exits: &exits, now: at, ..RolloutContext::of(seen, subject, pods) };
     let failure = failure::judge(&rollout);
     let (cause, fix) = match failure {
@@ -32,7 +39,12 @@ pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observat
     if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
         judged.problems.insert(place, Finding::new(About::Pods, cause));
     }
-    fix
+    set_by.map(put_back).or(fix)
+}
+
+/// What undoes that somebody else set an image: the deployment file is right as it is.
+pub(crate) fn put_back(by: &str) -> Remedy {
+    Remedy::from(Permission::TakeBack).then(format!(", which puts the deployment file's image back: {by} set this one"))
 }
 
 #[cfg(test)]
@@ -72,8 +84,47 @@ mod tests {
             service: None,
             names: Vec::new(),
             settings: std::collections::BTreeMap::new(),
+            secrets: crate::observe::Secrets::default(),
         };
         (subject, Observation::of(snapshot))
+    }
+
+    /// The file is right, and without its word `up` writes over nothing that others have set.
+    #[test]
+    fn an_image_that_was_set_by_hand_is_put_back() {
+        let ours = |image: bool| {
+            let container = if image { json!({"f:image": {}}) } else { json!({"f:ports": {}}) };
+            json!({"manager": "kubectl-clearwater", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {"f:spec":
+                {"f:containers": {"k:{\"name\":\"bono\"}": container}}}}}})
+        };
+        let theirs = |manager: &str, field: &str| {
+            json!({"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {"f:spec":
+                {"f:containers": {"k:{\"name\":\"bono\"}": {field: {}}}}}}}})
+        };
+        for (fields, by) in [
+            (json!([ours(true)]), None),
+            (json!([ours(false), theirs("kubectl-set", "f:image")]), Some("kubectl-set")),
+            (json!([ours(true), theirs("kubectl-edit", "f:env")]), None),
+            // Two who agree, and what another program made as a whole.
+            (json!([ours(true), theirs("argocd", "f:image")]), None),
+            (json!([theirs("helm", "f:image")]), None),
+        ] {
+            let (subject, mut seen) = rolling("ImagePullBackOff", "manifest unknown");
+            let deployment = seen.snapshot.deployments.get_mut("bono").unwrap();
+            deployment.metadata.managed_fields = Some(serde_json::from_value(fields).unwrap());
+            let mut judged = service::standing(&subject, &seen);
+            let remedy = with_cause(&subject, &mut judged, &seen, seen.now()).unwrap().to_string();
+            match by {
+                Some(by) => assert_eq!(
+                    remedy,
+                    format!(
+                        "bring the deployment up, and take over what others have changed, which puts the deployment file's image \
+                         back: {by} set this one"
+                    )
+                ),
+                None => assert!(remedy.contains("r.example/bono:2 does not exist"), "{remedy}"),
+            }
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) mod volumes;
 pub(crate) mod watch_pod;
 
 pub use exits::Exits;
-pub use given::RunsWith;
+pub use given::{GivenVariable, RunsWith, Secrets};
 pub use look::CouldNotLook;
 pub use members::MembersSeen;
 pub use observation::Observation;

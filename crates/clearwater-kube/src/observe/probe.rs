@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::finding::{Finding, Part};
-use super::given::{RunsWith, compare, variables};
+use super::given::{GivenVariable, RunsWith, compare, variables};
 use super::report::{NotJoined, Report};
 use super::subject::Subject;
 use crate::cluster::Cluster;
@@ -61,8 +61,8 @@ pub struct ProbeTarget {
     pub entry: &'static Entry,
     /// Names that must be found from inside the pod: those by which others know the component.
     pub names: Vec<String>,
-    /// The variables that its container takes from the deployment's ConfigMap, with what stands there.
-    pub settings: BTreeMap<String, String>,
+    /// The variables that its container takes from the deployment's ConfigMap and from Secrets, with what stands there.
+    pub settings: BTreeMap<String, GivenVariable>,
 }
 
 impl ProbeTarget {
@@ -80,7 +80,7 @@ impl ProbeTarget {
             address,
             entry: subject.entry,
             names: subject.names.clone(),
-            settings: variables(own, &subject.settings),
+            settings: variables(own, &subject.settings, &subject.secrets),
         })
     }
 }
@@ -314,7 +314,7 @@ impl Prober {
             return None;
         }
         let asked = compare(&self.target.settings);
-        RunsWith::read(&self.run(&asked).await.ok()?.text)
+        RunsWith::read(&self.run(&asked).await.ok()?.text, &self.target.settings)
     }
 
     /// The room where its data is. `None` also where nobody may look.

@@ -26,6 +26,8 @@ use crate::pod::object::{claims, pod_is_ready};
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
 pub(crate) const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
+/// The label by which they name who writes them (the same file).
+pub(crate) const SLICE_WRITER_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 /// The label that upstream's manifests give to etcd's pods alone (clearwater-docker
 /// `kubernetes/templates/etcd-depl.tmpl`).
 const ETCD_LABEL: &str = "instance-type";
@@ -185,14 +187,6 @@ impl Snapshot {
     /// Whether every kind is known or denied.
     pub fn is_complete(&self) -> bool {
         Kind::ALL.iter().all(|k| self.known.contains(k) || self.denied.contains(k))
-    }
-
-    /// Whether something of it is being removed.
-    pub(crate) fn goes(&self) -> bool {
-        let goes = |meta: &ObjectMeta| meta.deletion_timestamp.is_some();
-        self.pods.values().any(|o| goes(&o.metadata))
-            || self.deployments.values().any(|o| goes(&o.metadata))
-            || self.stateful_sets.values().any(|o| goes(&o.metadata))
     }
 
     /// A component's pods, in the order of their names, those on their way out left out.

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Resource;
 use tokio::time::timeout;
 
-use super::given::{ZONE, ZoneSeen};
+use super::given::{Secrets, ZONE, ZoneSeen};
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use super::unasked::Unasked;
 use crate::cluster::{Cluster, say};
@@ -75,6 +75,8 @@ pub struct Subject {
     /// What the ConfigMap holds, or is to hold, that its containers take their environment from; empty where that is of no
     /// interest.
     pub settings: BTreeMap<String, String>,
+    /// What the Secrets hold that its containers take variables from, where that is of interest and was read.
+    pub secrets: Secrets,
 }
 
 impl Subject {
@@ -82,7 +84,7 @@ impl Subject {
     pub(crate) fn standing(entry: &'static Entry, workloads: Vec<Workload>, snapshot: &Snapshot) -> Self {
         let service = entry.component.name();
         let service = snapshot.services.contains_key(service).then(|| service.to_owned());
-        Self { entry, workloads, service, names: Vec::new(), settings: BTreeMap::new() }
+        Self { entry, workloads, service, names: Vec::new(), settings: BTreeMap::new(), secrets: Secrets::default() }
     }
 
     /// The component.
@@ -173,13 +175,13 @@ impl Snapshot {
 }
 
 /// The release that stands, found by the labels that upstream's manifests give, whoever made it: only the classic one
-/// has a component `memcached`.
+/// has a component `memcached`. Where the other release's own store stands, it is somebody else's.
 pub(crate) fn release(snapshot: &Snapshot) -> Release {
-    if snapshot.pods.values().any(|p| component_of(p) == Some(Component::Memcached)) {
-        Release::Classic
-    } else {
-        Release::Hunter
-    }
+    let stands = |component: Component| {
+        snapshot.pods.values().any(|p| component_of(p) == Some(component))
+            || all_workloads(snapshot).any(|(of, _)| of == component)
+    };
+    if stands(Component::Memcached) && !stands(Component::Astaire) { Release::Classic } else { Release::Hunter }
 }
 
 /// Every workload that is of a component.
@@ -256,13 +258,17 @@ impl Subjects {
     /// Those of the deployment file; without one, those that stand.
     pub(crate) async fn of(cluster: &Cluster, snapshot: &Snapshot, deployment: Option<&Deployment>) -> Self {
         let release = deployment.map_or_else(|| release(snapshot), Deployment::release);
-        let (mut settings, zone_unread) = match settings(cluster).await {
-            Ok(settings) => (settings, None),
-            Err(why) => (BTreeMap::new(), Some(why)),
+        let (map, zone_unread) = match settings(cluster).await {
+            Ok(map) => (map, None),
+            Err(why) => (None, Some(why)),
         };
-        let zone = ZoneSeen::of(&cluster.namespace, settings.get(ZONE).cloned(), deployment.map(Deployment::zone));
+        let stands = map.as_ref().map(|map| map.get(ZONE).cloned().unwrap_or_default());
+        // Whoever sets a zone in the containers themselves needs none there.
+        let stands = stands.filter(|zone| !zone.is_empty() || takes_zone(snapshot));
+        let zone = ZoneSeen::of(&cluster.namespace, stands, deployment.map(Deployment::zone));
+        let mut settings = map.unwrap_or_default();
         // Containers are compared with what is right, whatever stands.
-        if let Some((_, wanted)) = zone.wrong() {
+        if let Some(wanted) = zone.right().filter(|_| zone.is_wrong()) {
             settings.insert(ZONE.to_owned(), wanted.to_owned());
         }
         let names = match (deployment, zone.right()) {
@@ -276,6 +282,32 @@ impl Subjects {
         }
         Self { release, names, zone, zone_unread, all }
     }
+
+    /// Reads the Secrets that the containers take variables from, so that what they run with is compared with these, too. Yields
+    /// why, where one of them could not be read.
+    pub(crate) async fn read_secrets(&mut self, cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
+        let containers = snapshot.pods.values().filter_map(own);
+        let names = containers.flat_map(Secrets::named_by).map(str::to_owned).collect();
+        let (secrets, unread) = Secrets::read(cluster, names).await;
+        for subject in &mut self.all {
+            subject.secrets = secrets.clone();
+        }
+        unread
+    }
+}
+
+/// The container that has a component's programs in it.
+fn own(pod: &Pod) -> Option<&Container> {
+    own_container(pod.spec.as_ref()?, component_of(pod)?)
+}
+
+/// Whether a container takes its zone from the ConfigMap.
+fn takes_zone(snapshot: &Snapshot) -> bool {
+    let takes = |container: &Container| {
+        let mut sources = container.env_from.iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+        sources.any(|of| of.name == ENV_VARS) && !container.env.iter().flatten().any(|own| own.name == ZONE)
+    };
+    snapshot.pods.values().filter_map(own).any(takes)
 }
 
 /// A pod that runs with the component's programs in it, and the container that has them.
@@ -283,8 +315,7 @@ pub(crate) fn with_programs<'s, 'p>(subjects: &'s [Subject], pod: &'p Pod) -> Op
     let component = component_of(pod)?;
     let subject = subjects.iter().find(|s| s.component() == component && !s.entry.programs.is_empty())?;
     let runs = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
-    let own = own_container(pod.spec.as_ref()?, component)?;
-    runs.then_some((subject, own))
+    runs.then_some((subject, own(pod)?))
 }
 
 /// The components of the deployment file, or those that are there.
@@ -327,8 +358,8 @@ pub(crate) fn zone_line(unread: &Unasked) -> CheckLine {
     CheckLine { id: CheckId::Names, title, status: unread.status(), detail: unread.why().to_owned(), fix: None }
 }
 
-/// What stands in the ConfigMap that containers take their environment from; nothing where there is none.
-async fn settings(cluster: &Cluster) -> Result<BTreeMap<String, String>, Unasked> {
+/// What stands in the ConfigMap that containers take their environment from; `None` where there is no such ConfigMap.
+async fn settings(cluster: &Cluster) -> Result<Option<BTreeMap<String, String>>, Unasked> {
     let map = match timeout(SETTINGS, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
         Ok(Ok(map)) => map,
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
@@ -337,13 +368,13 @@ async fn settings(cluster: &Cluster) -> Result<BTreeMap<String, String>, Unasked
         Ok(Err(error)) => return Err(Unasked::failed(say(&error))),
         Err(_) => return Err(Unasked::failed(no_answer(SETTINGS))),
     };
-    Ok(map.and_then(|map| map.data).unwrap_or_default())
+    Ok(map.map(|map| map.data.unwrap_or_default()))
 }
 
 /// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says
 /// none.
 pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, Unasked> {
-    let zone = settings(cluster).await?.remove(ZONE).filter(|zone| !zone.is_empty());
+    let zone = settings(cluster).await?.and_then(|mut map| map.remove(ZONE)).filter(|zone| !zone.is_empty());
     Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))
 }
 
@@ -401,6 +432,23 @@ mod tests {
         assert_eq!(snapshot.pods.keys().collect::<Vec<_>>(), ["cassandra-0", "etcd", "nobody", "sprout-5f6-x"]);
         assert_eq!(snapshot.slices["sprout"].endpoints.len(), 1);
         assert_eq!(snapshot.deployments.keys().collect::<Vec<_>>(), ["sprout"]);
+    }
+
+    /// What many have beside each other: a memcached of somebody else's makes no deployment a classic one.
+    #[test]
+    fn a_release_is_known_by_the_store_that_it_alone_has() {
+        let of = |components: &[&str]| {
+            let pod = |name: &&str| {
+                let pod = json!({"metadata": {"name": name, "uid": name, "labels": {"service": name}}});
+                serde_json::from_value(pod).unwrap()
+            };
+            let mut snapshot = Snapshot::default();
+            snapshot.absorb(WatchEvent::Pod(Update::All(components.iter().map(pod).collect())));
+            release(&snapshot)
+        };
+        assert_eq!(of(&["sprout", "memcached"]), Release::Classic);
+        assert_eq!(of(&["sprout", "astaire", "memcached"]), Release::Hunter);
+        assert_eq!(of(&["sprout"]), Release::Hunter);
     }
 
     /// A Service without a selector has slices that people or other controllers made.

@@ -26,6 +26,13 @@ pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, b
     init.chain(main)
 }
 
+/// Whether a container waits for an image that was not to be had.
+pub(crate) fn is_pull_refused(pod: &Pod) -> bool {
+    let waiting = |c: &ContainerStatus| c.state.as_ref()?.waiting.as_ref()?.reason.clone();
+    let refused = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
+    containers(pod).any(|(c, _)| waiting(c).is_some_and(|reason| refused.contains(&reason.as_str())))
+}
+
 /// When a container that runs was started, on its node's clock.
 pub(crate) fn running_since(container: &ContainerStatus) -> Option<Timestamp> {
     container.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0)

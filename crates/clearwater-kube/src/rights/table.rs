@@ -181,8 +181,6 @@ const NODES: AccessRule = rule(LIST, "", &["nodes"]).cluster().or_without("room 
 const NAMESPACE: AccessRule = rule(GET, "", &["namespaces"]).cluster().or_unchecked("whether the namespace is there");
 /// What is not there looks like what is empty.
 const NAMESPACE_OF_NOTHING: AccessRule = NAMESPACE.only_if("nothing is found in it");
-/// To every further question that is the answer.
-const NAMESPACE_OF_LEAVING: AccessRule = NAMESPACE.only_if("something in it is on its way out");
 const DOMAIN: &str = "the cluster's own domain";
 
 /// How the cluster's DNS is found, with the file that it reads.
@@ -242,8 +240,7 @@ const STATUS: &[AccessRule] = &[
     rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
     rule(GET, "", &["configmaps"]).or_unchecked("the zone, and the other settings that pods are to run with"),
     LAST_LINES,
-    NAMESPACE_OF_NOTHING,
-    NAMESPACE_OF_LEAVING,
+    NAMESPACE,
 ];
 
 /// What `status` alone tells: where data lives, and when it was kept.
@@ -255,6 +252,7 @@ const STATUS_OF_DATA: &[AccessRule] = &[
 ];
 
 const CHECK: &[AccessRule] = &[
+    rule(GET, "", &["secrets"]).or_unchecked("whether pods run with what their Secrets hold now"),
     rule(LIST, "", &["persistentvolumeclaims"]).or_without("what earlier deployments left"),
     rule(LIST, "", &["nodes"]).cluster().or_without("the nodes and their kernels"),
 ];
@@ -282,8 +280,7 @@ const SCALE: &[AccessRule] = &[
     LAST_LINES,
     NODES,
     rule(LIST, "", &["pods"]).cluster().or_without("room on the nodes"),
-    NAMESPACE_OF_NOTHING,
-    NAMESPACE_OF_LEAVING,
+    NAMESPACE,
 ];
 
 const AUTOSCALE: &[AccessRule] = &[

@@ -49,7 +49,7 @@ pub(super) async fn steps(
         return Err((Outcome::NotFound, Advice::new(no_namespace(&cluster.namespace), Remedy::ChooseNamespace)));
     }
 
-    if asked.is_leaving(is_empty || seen.snapshot.goes(), cluster.policy.timeout()).await {
+    if asked.is_leaving(cluster.policy.timeout()).await {
         let text = format!("nothing was changed: namespace {}: {LEAVING}", cluster.namespace);
         return Err((Outcome::PreflightFailed, Advice::new(text, until_gone(&cluster.namespace))));
     }

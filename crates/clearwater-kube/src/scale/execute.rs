@@ -14,9 +14,10 @@ use clearwater::event::{CancelReason, Cost, EventKind, Repair};
 use clearwater::remedy::{Advice, Remedied as _};
 use clearwater::scale::{Refusal, ScaleAction, ScalePlan, ScaleStep};
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::dns;
 use super::situation::replicas;
@@ -29,7 +30,7 @@ use crate::judge::failure::{self, Cause, Failure};
 use crate::judge::{self, Judged, Stage};
 use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{Observation, members};
-use crate::pod::object::addresses;
+use crate::pod::object::{addresses, has_ended};
 use crate::run::{GRACE, millis, unless_cancelled};
 
 /// How often deadlines are looked at where no news comes.
@@ -440,29 +441,28 @@ impl Execution {
     }
 
     async fn dns(&mut self, deadline: Instant) -> Result<(), Stop> {
-        let wanted: Vec<IpAddr> =
-            self.look(|seen, target| judge::pods(&target.subject, seen).into_iter().flat_map(addresses).collect());
+        // One that has ended is there until somebody removes it, and nobody is led to it.
+        let lives = |pod: &&Pod| !has_ended(pod);
+        let wanted: Vec<IpAddr> = self.look(|seen, target| {
+            judge::pods(&target.subject, seen).into_iter().filter(lives).flat_map(addresses).collect()
+        });
         if !self.look(|seen, target| target.is_headless(seen)) {
             // The Service's virtual address stands for them, whatever their number.
             return Ok(());
         }
-        let name = self.context.names.host(self.target.component());
+        let name = dns::full_name(&self.context.names, self.target.component());
         let mut cancel = self.context.cancel.clone();
-        let within = deadline.min(self.context.until).saturating_duration_since(Instant::now());
-        let asking = timeout(within, dns::every_pod_answers(&self.context.cluster, &name, &wanted));
+        let (began, until) = (Instant::now(), deadline.min(self.context.until));
+        let asking = dns::every_pod_answers(&self.context.cluster, &name, &wanted, until);
         let seen = tokio::select! {
             seen = asking => seen,
             _ = cancel.changed() => return Err(Stop::Cancelled),
         };
         // Worth telling, not worth failing for: what resolves names may cache for a while.
         let text = match seen {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(why)) => format!("{}: skipped: what DNS answers: {why}", self.target.name()),
-            Err(_) => format!(
-                "{}: after {} s not every DNS pod answers with the pods there are",
-                self.target.name(),
-                within.as_secs()
-            ),
+            Ok(None) => return Ok(()),
+            Ok(Some(answer)) => format!("{}: after {} s {answer}", self.target.name(), began.elapsed().as_secs()),
+            Err(why) => format!("{}: skipped: what DNS answers: {why}", self.target.name()),
         };
         self.step = None;
         self.tell(EventKind::Notice { text: text.into() });

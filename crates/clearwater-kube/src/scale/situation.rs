@@ -244,6 +244,7 @@ mod tests {
                 service: None,
                 names: Vec::new(),
                 settings: std::collections::BTreeMap::new(),
+                secrets: crate::observe::Secrets::default(),
             },
             release: Release::Hunter,
             to,

@@ -12,6 +12,7 @@ impl Clean for Status {
             release: _,
             at: _,
             healthy: _,
+            leaving: _,
             partial: _,
             unreached: _,
             complete: _,
@@ -42,10 +43,13 @@ impl Clean for ComponentStatus {
             log,
             unchecked,
             pending: _,
+            renewal,
         } = self;
-        for texts in [roles, problems, unchecked] {
+        for texts in [roles, unchecked] {
             texts.clean();
         }
+        problems.clean();
+        renewal.clean();
         image.clean();
         pods.clean();
         log.clean();
@@ -92,6 +96,7 @@ mod tests {
             release: Release::Hunter,
             at: Timestamp::UNIX_EPOCH,
             healthy: true,
+            leaving: false,
             partial: false,
             unreached: false,
             complete: true,
@@ -116,10 +121,11 @@ mod tests {
                     data: Some(PodData { claim: Some(bad()), class: Some(bad()), room: None }),
                 }],
                 members: BTreeMap::new(),
-                problems: vec![bad()],
+                problems: vec![bad().into()],
                 log: Some(LogExcerpt { from: bad(), lines: vec![bad()] }),
                 unchecked: vec![bad()],
-                pending: 0,
+                pending: 1,
+                renewal: Some(bad().into()),
             }],
             last_backup: None,
             notes: vec![bad()],
@@ -127,7 +133,7 @@ mod tests {
         status.clean();
         let text = format!("{status:?}");
         // A debug text writes a backslash twice: one that was escaped by it alone has one.
-        assert_eq!(text.matches(r"\\u{1b}[2J\\nb\\u{202e}").count(), 13, "{text}");
+        assert_eq!(text.matches(r"\\u{1b}[2J\\nb\\u{202e}").count(), 14, "{text}");
         assert!(!text.contains(is_harmful), "{text}");
     }
 }

@@ -39,11 +39,9 @@ pub(super) fn of(
 /// What is to be known of the settings: what stands is wrong, or is not what pods run with, which serve all the same until
 /// they are started again.
 pub(super) fn of_settings(zone: &ZoneSeen, outdated: impl IntoIterator<Item = Outdated>) -> Vec<String> {
-    let wrong = zone.wrong().map(|(stands, wanted)| {
-        format!(
-            "configmap/{ENV_VARS}, key {ZONE}: it is {stands}, and should be {wanted}: each pod that is started looks names up \
-             there"
-        )
+    let wrong = zone.fault().map(|fault| {
+        let where_to = if zone.is_missing() { "nowhere" } else { "there" };
+        format!("configmap/{ENV_VARS}, key {ZONE}: {fault}: each pod that is started looks names up {where_to}")
     });
     let mut alike: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
     for Outdated { pod, variables, .. } in outdated {
@@ -70,7 +68,8 @@ mod tests {
 
     fn outdated(pod: &str, variables: &[&str]) -> Outdated {
         let variables = variables.iter().map(|name| (*name).to_owned()).collect();
-        Outdated { uid: pod.to_owned(), pod: pod.to_owned(), zone: None, variables }
+        let of = [format!("configmap/{ENV_VARS}")].into();
+        Outdated { uid: pod.to_owned(), pod: pod.to_owned(), zone: None, variables, of }
     }
 
     #[test]
@@ -82,6 +81,10 @@ mod tests {
             [
                 "configmap/env-vars, key ZONE: it is old.svc.x, and should be ims.svc.x: each pod that is started looks names up there"
             ]
+        );
+        assert_eq!(
+            of_settings(&zone(""), []),
+            ["configmap/env-vars, key ZONE: it is not there: each pod that is started looks names up nowhere"]
         );
         let pods = [outdated("homer-x", &["ZONE"]), outdated("ellis-y", &["HSS"]), outdated("bono-z", &["ZONE"])];
         assert_eq!(

@@ -66,6 +66,6 @@ mod target;
 
 pub use member::{ClusterState, MemberState, Members, MembersError, UnknownState, Violation};
 pub use plan::{Autoscaler, MemberList, PodState, Reach, STALE_DATAGRAMS, Situation, check_autoscale};
-pub use refusal::{Refusal, Unsound};
+pub use refusal::{Refusal, Unsound, bring_back};
 pub use step::{ScaleAction, ScalePlan, ScaleStep};
 pub use target::{InvalidTarget, Target};

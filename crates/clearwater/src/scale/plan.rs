@@ -162,14 +162,15 @@ impl Situation {
         }
         let rule = if to > from { entry.scaling.up } else { entry.scaling.down };
         let reason = entry.scaling.reason;
-        let holds_data = entry.clustering.is_some() || entry.scaling.up == Rule::Never;
+        let has_one_member = entry.scaling.up == Rule::Never;
+        let holds_data = entry.clustering.is_some() || has_one_member;
         match rule {
             _ if to == 0 && holds_data => {
                 Err(Refusal::LastMember { component, data: entry.data.iter().map(|d| d.what).collect() })
             }
-            // Somebody had taken away the only one.
-            Rule::Never if to == 1 && from == 0 => Ok(()),
-            Rule::Never if entry.scaling.up == Rule::Never => Err(Refusal::OneMember { component, to, reason }),
+            // Somebody had taken away the only one, or put others beside it, which go first where pods have numbers.
+            Rule::Never if has_one_member && to == 1 && (from == 0 || component.is_store() && self.numbered) => Ok(()),
+            Rule::Never if has_one_member => Err(Refusal::OneMember { component, to, reason }),
             Rule::Never => Err(Refusal::NeverDown { component, from, to, reason }),
             Rule::NeedsAddresses if to > from => self.check_addresses(),
             _ => Ok(()),
@@ -244,6 +245,11 @@ impl Situation {
         if to < from && own_services {
             plan.notices.push(STALE_DATAGRAMS.to_owned());
         }
+        if to < from && component == Component::Etcd {
+            plan.notices.push(
+                "each of them is an etcd of its own: what stores wrote to those that go is lost with them".to_owned(),
+            );
+        }
         if to == 0 {
             plan.notices.push(format!("without any {component}, nothing that needs it works"));
         }
@@ -301,7 +307,7 @@ impl Situation {
         if !dead.is_empty() {
             let store = clustering.store;
             let via = self.marker(members, store);
-            let via = via.ok_or_else(|| Refusal::NobodyToMark { component, store, stale: dead.clone() })?;
+            let via = via.ok_or_else(|| Refusal::NobodyToMark { component, from, store, stale: dead.clone() })?;
             // In front: a leaving member waits for the dead ones to acknowledge.
             let at = plan.steps.iter().position(|s| matches!(s.action, ScaleAction::AwaitLeft { .. }));
             let step = ScaleStep::new(ScaleAction::MarkFailed { members: dead, store, via }, times.mark, 300);
@@ -396,7 +402,7 @@ impl Situation {
         if absent.is_empty() || blocked {
             return Ok(());
         }
-        Err(Refusal::Absent { component: self.component, absent })
+        Err(Refusal::Absent { release: self.release, component: self.component, absent })
     }
 
     /// The pod in which `cw-mark_node_failed` is run: for Cassandra one that can tell the ring, for the others any

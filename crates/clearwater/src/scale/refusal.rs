@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use super::member::{Members, MembersError, Violation, list};
-use crate::component::{Component, Release, Store};
+use crate::component::{Component, Entry, Release, Store, catalogue};
 use crate::config::BonoExposure;
 use crate::remedy::{Permission, Remedied, Remedy};
 use crate::text::counted;
@@ -149,6 +149,8 @@ pub enum Refusal {
          its data, and whoever joined now would form a second cluster", list(.absent), has(.absent)
     )]
     Absent {
+        /// The release.
+        release: Release,
         /// The component.
         component: Component,
         /// The pods, by name.
@@ -174,6 +176,8 @@ pub enum Refusal {
     NobodyToMark {
         /// The component.
         component: Component,
+        /// How many members the workload is set to.
+        from: u32,
         /// The store.
         store: Store,
         /// The dead members.
@@ -230,8 +234,17 @@ impl Remedied for Refusal {
                 Remedy::sentence(["see to etcd (".into(), Remedy::Status, "), then scale again".into()])
             }
             Self::MembersUnreadable { error, key, .. } => format!("{}; then scale again", error.fix(key)).into(),
-            Self::Absent { .. } | Self::NobodyToMark { .. } => Remedy::from(Permission::ReplaceStores)
-                .then(", which recreates the stores with etcd, and loses what they hold"),
+            Self::Absent { release, .. } => {
+                let stores = |e: &&Entry| e.component == Component::Etcd || e.clustering.is_some();
+                let stores: Vec<Component> = catalogue(*release).iter().filter(stores).map(|e| e.component).collect();
+                Remedy::anew(stores)
+                    .then(", which recreates the stores with etcd, and loses what they hold outside of volumes")
+            }
+            // Nobody comes by itself.
+            Self::NobodyToMark { component, from: 0, .. } => bring_back(*component),
+            Self::NobodyToMark { stale, .. } => {
+                Remedy::BringUp.then(format!(", which marks {} once a pod of it runs", them(stale)))
+            }
             Self::Stale { stale, .. } => Permission::MarkFailed(stale.clone()).into(),
             Self::Unsound { component, .. } => format!(
                 "look at the cluster manager's log in {component} pods; once all members are normal, scale again"
@@ -250,6 +263,29 @@ pub enum Unsound {
     /// Their states fit together in no way that the cluster manager knows.
     #[error("its members' states fit together in no way that the cluster manager knows")]
     Invalid,
+}
+
+/// What brings back a component that somebody scaled to 0 by hand. Members of a store went without leaving, and one that is
+/// started waits for them: the store is made anew.
+///
+/// ```
+/// use clearwater::component::Component;
+/// use clearwater::scale::bring_back;
+///
+/// assert_eq!(bring_back(Component::Homer).to_string(), "scale homer to 1");
+/// assert!(bring_back(Component::Cassandra).to_string().starts_with("take cassandra down, then bring the deployment up"));
+/// ```
+pub fn bring_back(component: Component) -> Remedy {
+    let up = Remedy::Scale { component, to: Some(1) };
+    match component {
+        Component::Etcd => {
+            up.then("; where it had no volume it comes back empty, and the stores must be made anew with it")
+        }
+        store if store.is_store() => {
+            Remedy::anew([store]).then(", which brings back what it keeps on volumes, and nothing else")
+        }
+        _ => up,
+    }
 }
 
 fn one_member(component: Component) -> &'static str {

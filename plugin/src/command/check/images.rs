@@ -71,6 +71,18 @@ fn row(of: &AskedImage, claim: &AskedClaim) -> Option<String> {
     Some(text)
 }
 
+/// How many of an image's claims agree, of those that could be looked at.
+fn agreeing(claims: &[AskedClaim]) -> String {
+    let agreeing = claims.iter().filter(|c| c.agreement == Agreement::Agrees).count();
+    let unseen = claims.iter().filter(|c| matches!(c.agreement, Agreement::CouldNotLook { .. })).count();
+    let agree = format!("{agreeing} of {} agree", counted(claims.len() - unseen, "claim"));
+    match unseen {
+        0 => agree,
+        n if n == claims.len() => format!("{} could not be looked at", counted(n, "claim")),
+        n => format!("{agree}, {n} could not be looked at"),
+    }
+}
+
 /// How many claims differ, and how many could not be looked at.
 fn counts(seen: &ContractReport) -> (usize, usize) {
     let differing = seen.claims().filter(|c| matches!(c.agreement, Agreement::Differs { .. })).count();
@@ -86,8 +98,7 @@ fn text(seen: &ContractReport) -> String {
             let state = if image.ready { "" } else { ", which is not ready: what differs may come of that" };
             let _ = write!(text, " {DIM}(pod {}{state}){DIM:#}", plain(pod));
         }
-        let agreeing = image.claims.iter().filter(|c| c.agreement == Agreement::Agrees).count();
-        let _ = writeln!(text, ": {agreeing} of {} agree", counted(image.claims.len(), "claim"));
+        let _ = writeln!(text, ": {}", agreeing(&image.claims));
         image.claims.iter().filter_map(|claim| row(image, claim)).for_each(|row| text.push_str(&row));
     }
     let _ = match counts(seen) {
@@ -123,6 +134,7 @@ mod tests {
         for (all, expected, said) in [
             (vec![Agreement::Agrees], exit::OK, "as they are taken to be"),
             (vec![], exit::FAILURE, "nothing was looked at"),
+            (vec![unseen.clone()], exit::FAILURE, "but 1 claim could not be looked at"),
             (vec![Agreement::Agrees, unseen.clone()], exit::FAILURE, "but 1 claim could not be looked at"),
             (vec![Agreement::Agrees, differs.clone()], exit::UNHEALTHY, "1 claim differs"),
             (vec![differs, unseen], exit::UNHEALTHY, "1 claim differs, and 1 claim could not be looked at"),
@@ -153,6 +165,15 @@ mod tests {
             let shown = anstream::adapter::strip_str(&text(&seen)).to_string();
             assert_eq!(code(seen.agrees, seen.complete), expected, "{shown}");
             assert!(shown.contains(said) && !shown.contains('\u{1b}'), "{shown}");
+            let counted = match all.as_slice() {
+                [Agreement::CouldNotLook { .. }] => ": 1 claim could not be looked at\n",
+                [Agreement::Agrees, Agreement::CouldNotLook { .. }] => {
+                    ": 1 of 1 claim agree, 1 could not be looked at\n"
+                }
+                [_, Agreement::CouldNotLook { .. }] => ": 0 of 1 claim agree, 1 could not be looked at\n",
+                _ => "",
+            };
+            assert!(shown.contains(counted), "{shown}");
             if expected == exit::UNHEALTHY {
                 assert!(shown.contains("differs  programs") && shown.contains("| bono FATAL"), "{shown}");
             }

@@ -119,9 +119,7 @@ fn lists(lists: &[(StandingStore, MembersSeen)]) -> Vec<CheckLine> {
             seen,
             Remedy::sentence([
                 "the stores must be made anew with it: ".into(),
-                Remedy::TakeDown(vec![Component::Etcd, Component::Astaire, Component::Chronos, Component::Cassandra]),
-                ", then ".into(),
-                Remedy::BringUp,
+                Remedy::anew([Component::Etcd, Component::Astaire, Component::Chronos, Component::Cassandra]),
                 " (subscribers, registrations and timers are lost)".into(),
             ]),
         ));

@@ -119,9 +119,9 @@ fn fix(name: &str) -> Remedy {
     } else if matches!(name, "pods" | "count/pods") {
         "components.NAME.replicas"
     } else {
-        return Remedy::any(["raise the quota".into(), Remedy::Skip]);
+        return "raise the quota".into();
     };
-    Remedy::any(["raise the quota".into(), format!("lower {less} in the deployment file").into(), Remedy::Skip])
+    Remedy::any(["raise the quota".to_owned(), format!("lower {less} in the deployment file")])
 }
 
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.

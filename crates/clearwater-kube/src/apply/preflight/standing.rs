@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clearwater::component::{Component, Release, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Whose};
 use clearwater::remedy::Remedy;
+use clearwater::scale::bring_back;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::checks::{line, with_fix};
@@ -51,15 +52,15 @@ pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState, work:
             let component = w.component;
             let title = format!("replicas of {component}");
             let detail = "it is scaled to 0, which stays as somebody set it: nothing of it would run";
-            let scale = Remedy::Scale { component, to: Some(1) };
-            with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), Remedy::any([scale, Remedy::Skip]))
+            let ways = Remedy::any([bring_back(component), Remedy::Skip(component)]);
+            with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), ways)
         })
         .collect();
     for (component, names) in former(scope, standing, work) {
         let detail = format!("{} would go on beside what is to be made: another exposure made it", names.join(", "));
-        let fix = Remedy::sentence([Remedy::TakeDown(vec![component]), ", then ".into(), Remedy::BringUp]);
         let title = format!("what stands of {component}");
-        lines.push(with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), fix));
+        let seen = line(CheckId::Workloads, title, CheckStatus::Failed, detail);
+        lines.push(with_fix(seen, Remedy::anew([component])));
     }
     if !other.is_empty() {
         let names: Vec<&str> = other.iter().map(|c| c.name()).collect();

@@ -8,10 +8,11 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{ENV_VARS, KEYS_SECRET};
 use clearwater::remedy::{Permission, Remedy};
 
-use super::super::facts::Facts;
+use super::super::facts::{Facts, NO_ZONE};
 use super::super::inside::Inside;
 use super::Said;
 use super::inner::{any, each, judged};
+use crate::judge::renewal::Renewal;
 use crate::observe::snapshot::component_of;
 use crate::pod::object::own_container;
 
@@ -21,8 +22,11 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
 
 fn zone(facts: &Facts) -> Vec<CheckLine> {
     let said = judged(facts, (CheckId::Zone, "a zone is set"), any, |said, pod, _, inside| {
-        if inside.shared.get("home_domain") == Some("example.com") && facts.other_zone(pod).is_none() {
-            let detail = "home_domain is example.com, upstream's value where ZONE is not set";
+        if inside.shared.get("home_domain") == Some(NO_ZONE)
+            && !facts.zone.is_missing()
+            && facts.other_zone(pod).is_none()
+        {
+            let detail = format!("home_domain is {NO_ZONE}, upstream's value where ZONE is not set");
             let fix = "set ZONE in the containers' environment, and start them again";
             said.wrong(CheckStatus::Failed, pod, detail, fix);
         }
@@ -36,52 +40,50 @@ fn zone(facts: &Facts) -> Vec<CheckLine> {
 fn other_zone(said: &mut Said, facts: &Facts) {
     let astray: Vec<(&str, &str)> =
         facts.zones.keys().filter_map(|pod| Some((pod.as_str(), facts.other_zone(pod)?))).collect();
-    let (pods, zones): (Vec<&str>, BTreeSet<&str>) = astray.iter().copied().unzip();
+    let (pods, zones): (Vec<&str>, BTreeSet<&str>) =
+        astray.iter().map(|(pod, zone)| (*pod, if zone.is_empty() { "none" } else { *zone })).unzip();
     let (pods, zones) = (pods.join(", "), zones.into_iter().collect::<Vec<_>>().join(", "));
-    let (what, namespace) = (format!("configmap/{ENV_VARS}, key ZONE"), facts.namespace());
+    let namespace = facts.namespace();
+    let right = facts.zone.right().unwrap_or_default();
+    let fault = facts.zone.fault();
+    let detail = match &fault {
+        None if astray.is_empty() => return,
+        None => format!(
+            "it is {right}, and these pods were started with {zones} and look names up there until they are started again: {pods}"
+        ),
+        Some(fault) if astray.is_empty() => {
+            format!("{fault}: no pod was started with it yet, and each that is started finds nobody")
+        }
+        Some(fault) => format!("{fault}: these pods were started with {zones}, and find nobody: {pods}"),
+    };
+    let write = match &fault {
+        None => Remedy::BringUp.then(", which starts them anew"),
+        Some(_) => {
+            Remedy::from(Permission::TakeBack).then(", which writes it, and starts anew what was started with another")
+        }
+    };
+    let components: BTreeSet<Component> = astray.iter().filter_map(|(pod, _)| component_of(facts.pod(pod)?)).collect();
+    let others: Vec<(Component, Renewal)> =
+        components.iter().map(|c| (*c, facts.renewal(*c))).filter(|(_, renewal)| *renewal != Renewal::ByUp).collect();
+    let mut ways = vec![write];
+    for (component, renewal) in &others {
+        ways.extend([format!("; {component} by ").into(), renewal.remedy(*component)]);
+    }
     let delete = format!("kubectl delete pod -n {namespace} {}", pods.replace(", ", " "));
-    let holds = |pod: &str| facts.pod(pod).and_then(component_of).is_some_and(Component::is_store);
-    let (detail, write) = match (facts.zone.wrong(), astray.is_empty()) {
-        (None, true) => return,
-        (None, false) => {
-            let right = facts.zone.right().unwrap_or_default();
-            let detail = format!(
-                "it is {right}, and these pods were started with {zones} and look names up there until they are started again: {pods}"
-            );
-            (detail, Remedy::BringUp.then(", which starts them anew"))
-        }
-        (Some((stands, wanted)), is_unused) => {
-            let reach = if is_unused {
-                "no pod was started with it yet, and each that is started finds nobody".to_owned()
-            } else {
-                format!("these pods were started with {zones}, and find nobody: {pods}")
-            };
-            let write = Remedy::from(Permission::TakeBack);
-            (
-                format!("it is {stands}, and should be {wanted}: {reach}"),
-                write.then(", which writes it, and starts anew what was started with another"),
-            )
+    let by_hand = match &fault {
+        // What keeps something does not go without that.
+        _ if !others.is_empty() => None,
+        None => Some(delete),
+        Some(_) if right.is_empty() => None,
+        Some(_) => {
+            let patch =
+                format!(r#"kubectl patch configmap {ENV_VARS} -n {namespace} -p '{{"data":{{"ZONE":"{right}"}}}}'"#);
+            Some(if astray.is_empty() { patch } else { format!("{patch}, then {delete}") })
         }
     };
-    let stores = if astray.iter().any(|(pod, _)| holds(pod)) {
-        vec!["; members of stores by ".into(), Permission::ReplaceStores.into()]
-    } else {
-        Vec::new()
-    };
-    let write = Remedy::sentence(std::iter::once(write).chain(stores));
-    let edit = facts.zone.wrong().map(|(_, wanted)| {
-        let patch =
-            format!(r#"kubectl patch configmap {ENV_VARS} -n {namespace} -p '{{"data":{{"ZONE":"{wanted}"}}}}'"#);
-        if astray.is_empty() { patch } else { format!("{patch}, then {delete}") }
-    });
-    // A member of a store does not go without its data.
-    let by_hand = edit.or(Some(delete)).filter(|_| !astray.iter().any(|(pod, _)| holds(pod)));
-    said.wrong(
-        CheckStatus::Failed,
-        &what,
-        detail,
-        Remedy::any(std::iter::once(write).chain(by_hand.map(Remedy::from))),
-    );
+    let ways = std::iter::once(Remedy::sentence(ways)).chain(by_hand.map(Remedy::from));
+    let what = format!("configmap/{ENV_VARS}, key ZONE");
+    said.wrong(CheckStatus::Failed, &what, detail, Remedy::any(ways));
 }
 
 fn keys(facts: &Facts) -> Vec<CheckLine> {
@@ -116,7 +118,8 @@ fn secret_of<'f>(facts: &'f Facts, pod: &str, key: &str) -> Option<&'f str> {
     Some(&variable.value_from.as_ref()?.secret_key_ref.as_ref()?.name)
 }
 
-/// What gives these pods keys of their own. A Secret that stands is never written over, and a pod that stands never reads it again.
+/// What gives these pods keys of their own. A Secret that stands is never written over, and who reads it is
+/// started anew where it has other values.
 fn new_keys(facts: &Facts, known: &[(&str, &str)], pods: &[&str]) -> Remedy {
     let namespace = facts.namespace();
     let secrets: BTreeSet<&str> = known.iter().filter_map(|(pod, key)| secret_of(facts, pod, key)).collect();
@@ -124,17 +127,13 @@ fn new_keys(facts: &Facts, known: &[(&str, &str)], pods: &[&str]) -> Remedy {
         let up = Remedy::BringUp.then(", which makes them and starts these pods anew");
         return Remedy::sentence(["keys: random in the deployment file, then ".into(), up]);
     }
-    let secrets: Vec<&str> = secrets.into_iter().collect();
-    let pods = pods.join(" ");
-    if secrets == [KEYS_SECRET] {
-        return Remedy::sentence([
-            format!("kubectl delete secret -n {namespace} {KEYS_SECRET}, then ").into(),
-            Remedy::BringUp,
-            format!(", which makes it anew, then kubectl delete pod -n {namespace} {pods}: they read it when they are started")
-                .into(),
-        ]);
-    }
-    let secrets = secrets.join(" and Secret ");
-    format!("put other values into Secret {secrets}, then kubectl delete pod -n {namespace} {pods}: they read it when they are started")
-        .into()
+    let write = if secrets.iter().eq([&KEYS_SECRET]) {
+        format!("kubectl delete secret -n {namespace} {KEYS_SECRET}")
+    } else {
+        format!("put other values into Secret {}", secrets.into_iter().collect::<Vec<_>>().join(" and Secret "))
+    };
+    // The word that one of them needs, because it would lose something, starts the others anew as well.
+    let readers = pods.iter().filter_map(|pod| component_of(facts.pod(pod)?));
+    let up = readers.map(|c| (facts.renewal(c), c)).max().map(|(renewal, component)| renewal.remedy(component));
+    Remedy::sentence([format!("{write}, then ").into(), up.unwrap_or(Remedy::BringUp)])
 }

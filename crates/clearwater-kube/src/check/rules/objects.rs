@@ -1,22 +1,27 @@
 //! What the objects of the API say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use clearwater::component::Component;
+use clearwater::config::DnsBackend;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::{ENV_VARS, SERVICE_LABEL, held};
+use clearwater::manifest::{MANAGED_BY, SERVICE_LABEL, held};
 use clearwater::quantity;
-use clearwater::remedy::{Permission, Remedy};
+use clearwater::remedy::{NamesDeed, Remedy};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::DeploymentSpec;
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::discovery::v1::Endpoint;
 use kube::ResourceExt;
 
 use super::super::facts::Facts;
 use super::Said;
-use crate::judge::Outdated;
-use crate::observe::snapshot::{Kind, component_by};
-use crate::pod::object::{claims, claims_of, containers, own_container};
+use crate::judge::{Outdated, differing, put_back, set_by_others};
+use crate::observe::Workload;
+use crate::observe::snapshot::{Kind, SLICE_WRITER_LABEL, component_by};
+use crate::observe::subject::all_workloads;
+use crate::pod::object::{addresses, claims, claims_of, containers, is_pull_refused, own_container};
 
 /// memcached keeps 512 MB, and needs some for itself (clearwater-docker `astaire/memcached.supervisord.conf`).
 const CACHE: f64 = 700.0 * 1024.0 * 1024.0;
@@ -24,6 +29,8 @@ const CACHE: f64 = 700.0 * 1024.0 * 1024.0;
 const OUT_OF_MEMORY: &str = "OOMKilled";
 /// That a container was started again is told for so long.
 const LATELY_SECONDS: i64 = 60 * 60;
+/// Who writes the EndpointSlices of Services that select pods (kubernetes `pkg/controller/endpointslice/endpointslice_controller.go`).
+const OF_KUBERNETES: &str = "endpointslice-controller.k8s.io";
 /// The name under which restund asks for credentials.
 const TURN_ALIAS: &str = "hs";
 
@@ -34,8 +41,8 @@ pub(super) fn before(facts: &Facts) -> Vec<CheckLine> {
 
 /// What is looked at where one stands.
 pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
-    let rules =
-        [images, revision, load_balancer, host_network, memory, turn, restarts, etcd_data].map(|rule| rule(facts));
+    let rules = [images, revision, endpoints, load_balancer, host_network, memory, turn, restarts, etcd_data]
+        .map(|rule| rule(facts));
     rules.concat()
 }
 
@@ -129,19 +136,13 @@ fn tag(component: Component, pod: &Pod) -> Option<&str> {
     if name.contains('@') { None } else { Some(name.split_once(':').map_or("latest", |(_, tag)| tag)) }
 }
 
-/// Whether a container waits for an image that was not to be had.
-fn is_pull_refused(container: &ContainerStatus) -> bool {
-    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
-    matches!(waiting, Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"))
-}
-
 fn images(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Images, "images are of one release");
     let mut tags: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     // etcd's image is not one of Clearwater's.
     for (component, pod) in facts.all_pods().filter(|(c, _)| *c != Component::Etcd) {
         // One that cannot be pulled is told where pods are awaited, and nobody runs it.
-        if facts.tells(CheckId::Workloads) && containers(pod).any(|(container, _)| is_pull_refused(container)) {
+        if facts.tells(CheckId::Workloads) && is_pull_refused(pod) {
             said.told_by(CheckId::Workloads);
             continue;
         }
@@ -153,7 +154,10 @@ fn images(facts: &Facts) -> Vec<CheckLine> {
         |(tag, of): (&&str, &BTreeSet<&str>)| format!("{tag}: {}", of.iter().copied().collect::<Vec<_>>().join(", "));
     if tags.len() > 1 {
         let detail = tags.iter().map(listed).collect::<Vec<_>>().join("; ");
-        said.wrong(CheckStatus::Warning, "", detail, "run all components from the images of one release");
+        let workloads: Vec<Workload> = all_workloads(&facts.snapshot).map(|(_, workload)| workload).collect();
+        let by_hand = set_by_others(&facts.snapshot, &workloads).map(put_back);
+        let fix = by_hand.unwrap_or_else(|| "run all components from the images of one release".into());
+        said.wrong(CheckStatus::Warning, "", detail, fix);
     }
     said.lines(tags.keys().copied().collect::<String>())
 }
@@ -162,7 +166,8 @@ fn revision(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Revision, "pods are of their workload's revision");
     for part in facts.parts.iter().filter(|p| p.judged.pending > 0) {
         let detail = format!("{} of its pods run an older one", part.judged.pending);
-        said.wrong(CheckStatus::Warning, part.component.name(), detail, Permission::ReplaceStores);
+        let fix = facts.renewal(part.component).remedy(part.component);
+        said.wrong(CheckStatus::Warning, part.component.name(), detail, fix);
     }
     for part in &facts.parts {
         let (by_zone, others): (Vec<&Outdated>, Vec<&Outdated>) =
@@ -172,19 +177,17 @@ fn revision(facts: &Facts) -> Vec<CheckLine> {
         }
         let variables: BTreeSet<&str> = others.iter().flat_map(|o| &o.variables).map(String::as_str).collect();
         if !variables.is_empty() {
-            let variables: Vec<&str> = variables.into_iter().collect();
-            let detail =
-                format!("started with another value of {} than configmap/{ENV_VARS} has now", variables.join(", "));
-            let fix = if part.component.is_store() {
-                Permission::ReplaceStores.into()
-            } else {
-                Remedy::BringUp.then(", which starts them anew")
-            };
+            let of = others.iter().flat_map(|o| o.of.iter().cloned()).collect();
+            let detail = format!("started with another value of {}", differing(variables, &of));
+            let fix = facts.renewal(part.component).remedy(part.component);
             said.wrong(CheckStatus::Warning, part.component.name(), detail, fix);
         }
     }
     if let Some(why) = no_workloads(facts) {
         said.unseen(why);
+    }
+    if let Some(why) = &facts.secrets_unread {
+        said.unseen(format!("whether pods run with what their Secrets hold now: {why}"));
     }
     said.lines("")
 }
@@ -195,6 +198,43 @@ pub(super) fn services(facts: &Facts) -> impl Iterator<Item = (&str, Component, 
         let selected = service.spec.as_ref()?.selector.as_ref()?.get(SERVICE_LABEL)?;
         Some((name.as_str(), selected.parse().ok()?, service))
     })
+}
+
+/// Addresses that somebody put behind a component's Service, and that no pod has: who is led there waits in vain.
+fn endpoints(facts: &Facts) -> Vec<CheckLine> {
+    let mut said = Said::new(CheckId::Workloads, "Services lead to pods alone");
+    let own: BTreeSet<IpAddr> = facts.snapshot.pods.values().flat_map(addresses).collect();
+    for (service, component, _) in services(facts).filter(|(_, component, _)| facts.part(*component).is_some()) {
+        for slice in facts.snapshot.slices_of(service) {
+            let writer = slice.labels().get(SLICE_WRITER_LABEL).map(String::as_str);
+            // It follows the pods, and is late for a moment and no more.
+            if writer == Some(OF_KUBERNETES) {
+                continue;
+            }
+            let endpoints = held::<Vec<Endpoint>>(&slice.endpoints).into_iter().flatten();
+            let foreign = endpoints.flat_map(|e| &e.addresses).filter(|a| a.parse().is_ok_and(|ip| !own.contains(&ip)));
+            let foreign: Vec<&str> = foreign.map(String::as_str).collect();
+            if foreign.is_empty() {
+                continue;
+            }
+            let name = slice.name_any();
+            let detail = format!(
+                "it leads whoever asks Service {service} for {component} to {}, which no pod here has",
+                foreign.join(", ")
+            );
+            let fix = if writer == Some(MANAGED_BY) {
+                NamesDeed::Put { namespace: None, backend: Some(DnsBackend::Endpoints), clients: false }.into()
+            } else {
+                let namespace = facts.namespace();
+                Remedy::from(format!(
+                    "kubectl delete endpointslice -n {namespace} {name}: Kubernetes keeps slices of its own"
+                ))
+            };
+            said.wrong(CheckStatus::Failed, &format!("endpointslice/{name}"), detail, fix);
+        }
+    }
+    // What is well, or could not be seen, is told by who looks for the pods.
+    said.bad
 }
 
 /// Why the workloads could not be seen.
@@ -330,7 +370,20 @@ fn etcd_data(facts: &Facts) -> Vec<CheckLine> {
     }
     let mut said = Said::new(CheckId::EtcdData, "where etcd keeps the lists of members");
     let kept = pods.iter().all(|p| claims(p).next().is_some());
-    if pods.len() > 1 && !kept {
+    // Whatever stands beside one that names no other, it begins by itself.
+    let is_alone = |pod: &&Pod| {
+        let own = pod.spec.as_ref().and_then(|spec| own_container(spec, Component::Etcd));
+        let mut words = own.into_iter().flat_map(|own| own.command.iter().chain(&own.args).flatten());
+        words.any(|word| word.strip_prefix("--initial-cluster=").is_some_and(|members| !members.contains(',')))
+    };
+    if pods.len() > 1 && pods.iter().all(is_alone) {
+        let detail = format!(
+            "{} pods, and each is an etcd of its own: members of a store that ask two of them do not find each other",
+            pods.len()
+        );
+        let fix = Remedy::Scale { component: Component::Etcd, to: Some(1) };
+        said.wrong(CheckStatus::Failed, "", detail, fix);
+    } else if pods.len() > 1 && !kept {
         let detail = format!("{} members without volumes: they lose the lists where most of them restart", pods.len());
         said.wrong(CheckStatus::Warning, "", detail, "run one etcd, or give each a volume");
     }

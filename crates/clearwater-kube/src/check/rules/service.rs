@@ -17,6 +17,7 @@ use crate::judge::said::Meaning;
 use crate::judge::{About, Stage};
 use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::Kind;
+use crate::pod::object::pod_is_ready;
 
 /// Which check a problem belongs to.
 const fn check(about: &About) -> CheckId {
@@ -82,15 +83,6 @@ fn stands_on(component: Component, facts: &Facts) -> Option<Remedy> {
     (!unwell.is_empty()).then(|| format!("it stands on {}: put that right first", unwell.join(" and ")).into())
 }
 
-/// What brings back what somebody scaled to 0. etcd comes back without its lists where it had no volume.
-fn scale_up(component: Component) -> Remedy {
-    let up = Remedy::Scale { component, to: Some(1) };
-    if component == Component::Etcd {
-        return up.then("; where it had no volume it comes back empty, and the stores must be made anew with it");
-    }
-    up
-}
-
 /// The nodes that somebody cordoned, as far as they are seen.
 fn cordoned(facts: &Facts) -> Vec<&str> {
     let nodes = facts.nodes.as_deref().unwrap_or_default();
@@ -112,7 +104,6 @@ fn uncordon(facts: &Facts) -> Remedy {
 fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> Remedy {
     let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
     match id {
-        CheckId::Workloads if part.judged.is_none_wanted() => scale_up(part.component),
         CheckId::Workloads if is_cordoned(problem, facts) => uncordon(facts),
         CheckId::Workloads if part.fix.is_some() => part.fix.clone().unwrap_or(Remedy::Status),
         CheckId::Workloads => {
@@ -148,11 +139,20 @@ fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Fa
             "9160 never opens where rpc_address is ::0 and IPv6 is off, or while it cannot join".into()
         }
         _ => stands_on(part.component, facts).unwrap_or_else(|| {
-            Remedy::any([
-                told_by("see what it stands on: "),
-                "where it hangs, supervisorctl restart of its program in its pod".into(),
-            ])
+            Remedy::any([told_by("see what it stands on: "), restart(part.component, &problem.about, facts)])
         }),
+    }
+}
+
+/// What helps against a daemon that hangs.
+fn restart(component: Component, about: &About, facts: &Facts) -> Remedy {
+    let program = entry(facts.release, component).and_then(|entry| entry.program(component.name()));
+    match (about, program) {
+        (About::Pod(pod, _), Some(program)) => {
+            let (namespace, program) = (facts.namespace(), program.full_name());
+            format!("where it hangs, kubectl exec -n {namespace} {pod} -- supervisorctl restart {program}").into()
+        }
+        _ => "where it hangs, supervisorctl restart of its program in its pod".into(),
     }
 }
 
@@ -173,7 +173,14 @@ fn told_by(part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> O
     match &problem.about {
         // It looks for others where nobody is.
         About::Pod(pod, Part::Question(_) | Part::Program(_)) if by_zone(pod) => Some(CheckId::Zone),
-        About::Pod(pod, Part::Name(_)) if by_zone(pod) || facts.zone.wrong().is_some() => Some(CheckId::Zone),
+        About::Pod(pod, Part::Name(_)) if by_zone(pod) || facts.zone.is_wrong() => Some(CheckId::Zone),
+        // What waits for a member that is gone runs when it has joined.
+        About::Pods if part.fix.is_none() && waits_to_join(part) => Some(CheckId::Members),
+        About::Pod(pod, _)
+            if !problem.is_stopped && waits_to_join(part) && facts.pod(pod).is_some_and(|p| !pod_is_ready(p)) =>
+        {
+            Some(CheckId::Members)
+        }
         About::Pods if part.fix.is_none() && !part.component.is_store() && lacks_zone(part, facts) => {
             Some(CheckId::Zone)
         }
@@ -207,6 +214,11 @@ fn told_by(part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> O
     }
 }
 
+/// Whether pods of a store do not come because a member keeps them from joining.
+fn waits_to_join(part: &JudgedComponent) -> bool {
+    part.judged.stage == Stage::Starting && part.judged.problems.iter().any(|p| p.about == About::Members)
+}
+
 /// Whether a pod of a component looks names up in another zone.
 fn lacks_zone(part: &JudgedComponent, facts: &Facts) -> bool {
     facts
@@ -232,7 +244,7 @@ fn asked(facts: &Facts, component: Component, place: usize) -> String {
 
 fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     let id = said.id;
-    let mut pods: Option<Finding<About>> = None;
+    let mut whole: Option<Finding<About>> = None;
     let also = also_broken(part.component, facts);
     for problem in part.judged.problems.iter().filter(|p| check(&p.about) == id) {
         if let Some(other) = told_by(part, problem, facts).filter(|other| facts.tells(*other)) {
@@ -243,25 +255,23 @@ fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
             said.unseen(problem.text.clone());
             continue;
         }
-        // Why pods do not come, and how many lack for it, are one fault.
-        if let (About::Pods, Some(told)) = (&problem.about, &mut pods) {
-            told.text = format!("{}; {}", told.text, problem.text);
-            continue;
-        }
-        if problem.about == About::Pods {
-            pods = Some(problem.clone());
-            continue;
-        }
         let about = match &problem.about {
+            // Why pods do not come, and how many lack for it, are one fault; so are a member that is gone and who waits for it.
+            About::Pods | About::Members => {
+                match &mut whole {
+                    Some(told) => told.text = format!("{}; {}", told.text, problem.text),
+                    None => whole = Some(problem.clone()),
+                }
+                continue;
+            }
             About::Pod(pod, Part::Program(program)) => format!("{pod}, {program}"),
             About::Pod(pod, Part::Question(n)) => format!("{pod}, {}", asked(facts, part.component, *n)),
             About::Pod(pod, Part::Name(asked)) => format!("{pod}, {asked}"),
             About::Pod(pod, _) => pod.clone(),
-            About::Pods | About::Members => part.component.name().to_owned(),
         };
         said.wrong(CheckStatus::Failed, &about, format!("{}{also}", problem.text), fix(id, part, problem, facts));
     }
-    if let Some(told) = pods {
+    if let Some(told) = whole {
         said.wrong(
             CheckStatus::Failed,
             part.component.name(),
@@ -381,8 +391,10 @@ fn well(id: CheckId, facts: &Facts) -> String {
         }
         CheckId::Members => {
             let clustered = |c: Component| entry(facts.release, c).is_some_and(|e| e.clustering.is_some());
-            let lists = facts.parts.iter().filter(|p| clustered(p.component)).count();
-            format!("{}, every member normal", counted(lists, "list"))
+            match facts.parts.iter().filter(|p| clustered(p.component) && p.members_read).count() {
+                0 => "there are none".to_owned(),
+                lists => format!("{}, every member normal", counted(lists, "list")),
+            }
         }
         _ => String::new(),
     }

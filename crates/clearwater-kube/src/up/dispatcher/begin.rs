@@ -33,7 +33,7 @@ use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
-use crate::observe::{MembersSeen, Observation};
+use crate::observe::{MembersSeen, Observation, Secrets};
 use crate::rights::{self, Task};
 use crate::run::checks::{self, Unseen};
 use crate::run::{Declined, Emitter, GRACE, Steering, cancelled_as, unless_cancelled};
@@ -82,6 +82,8 @@ impl Stop {
 struct Ready {
     scope: Scope,
     work: ApplyPlan,
+    /// What containers take variables from beside the ConfigMap, where there are some that run.
+    secrets: Secrets,
     holding: Holding,
     skew: SignedDuration,
     until: Instant,
@@ -152,6 +154,10 @@ async fn steps(
         Ok(Err(error)) => return Err(Stop::broken(error, writes, until)),
         Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
+    let secrets = match unless_cancelled(&cancel, GRACE, secrets(cluster, &standing, &work)).await {
+        Ok(secrets) => secrets,
+        Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
+    };
     let holding = Holding::begin(cluster, &options.deployment, &scope, &standing, &work, skew, until);
     let holding = match unless_cancelled(&cancel, GRACE, Box::pin(holding)).await {
         Ok((holding, None)) => holding,
@@ -166,7 +172,7 @@ async fn steps(
         let text = Advice::from(format!("stands first, because its address is needed: {}", names.join(", ")));
         emitter.emit(EventKind::Notice { text }).await;
     }
-    Ok(Ready { scope, work, holding, skew, until, writes })
+    Ok(Ready { scope, work, secrets, holding, skew, until, writes })
 }
 
 /// The names in DNS that Bono waits for.
@@ -342,7 +348,7 @@ async fn write_shared(
 
 /// Begins to watch and to write, and goes on in the loop.
 async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steering: Steering, ready: Ready) {
-    let Ready { scope, work, holding, skew, until, writes } = ready;
+    let Ready { scope, work, secrets, holding, skew, until, writes } = ready;
     let late = Late {
         inputs: work.inputs,
         balanced: work.services_first.balanced,
@@ -370,6 +376,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
         };
         let mut part = part.clone();
         part.subject.settings.clone_from(&settings);
+        part.subject.secrets.clone_from(&secrets);
         let mut unit = Unit::new(part, own, written, emitter.began());
         if holding.early.contains(&component) {
             unit.hold = hold::at_first(&unit.planned);
@@ -405,6 +412,17 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
         emitter,
     };
     Box::pin(dispatcher.work(steering)).await;
+}
+
+/// What pods that are started from now on take from Secrets: those that run may have been started with something else. Which cannot
+/// be read, the preflight has told.
+async fn secrets(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Secrets {
+    if standing.workloads().next().is_none() {
+        return Secrets::default();
+    }
+    let templates = work.all().filter_map(|planned| planned.item.object.pod_template()?.spec.as_ref());
+    let containers = templates.flat_map(|spec| &spec.containers);
+    Secrets::read(cluster, containers.flat_map(Secrets::named_by).map(str::to_owned).collect()).await.0
 }
 
 /// What pods that are started from now on take from the ConfigMap that was written.

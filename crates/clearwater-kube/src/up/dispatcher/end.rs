@@ -178,11 +178,8 @@ impl Dispatcher {
                 let component = u.part.subject.entry.component;
                 let refused = self.repairs.refusals.get(&component);
                 let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
-                let command = if refused.is_some() {
-                    Remedy::sentence([Remedy::TakeDown(vec![component]), ", then ".into(), Remedy::BringUp])
-                } else {
-                    Permission::ReplaceStores.into()
-                };
+                let command =
+                    if refused.is_some() { Remedy::anew([component]) } else { Permission::ReplaceStores.into() };
                 let what = format!("{} of its pods still run the old revision or settings{why}", u.pending);
                 Pending { component: u.name().to_owned(), what, command }
             })

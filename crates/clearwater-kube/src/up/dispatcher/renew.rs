@@ -1,25 +1,22 @@
-//! Pods that were started with other settings than stand now: somebody changed the ConfigMap that all take them from, and
-//! what put it right again changed no template, so that Kubernetes starts nothing anew.
+//! Pods that were started with other settings than stand now: somebody changed the ConfigMap or a Secret that they are taken
+//! from, which changes no template, so that Kubernetes starts nothing anew.
 
-use clearwater::component::{Component, Entry, Lifetime};
+use clearwater::component::{Component, Entry};
 use clearwater::event::{Cost, EventKind, Repair};
-use clearwater::manifest::ENV_VARS;
 
 use super::Dispatcher;
+use crate::judge::renewal::kept;
 use crate::judge::{Judged, Outdated, Stage};
 use crate::pod::object::{claims, pod_is_ready};
 
 /// What is told of a pod that runs with other settings. What it keeps goes with it, unless that is on a volume.
 fn renewal(entry: &Entry, pod: &Outdated, on_volume: bool) -> Repair {
-    let variables = pod.variables.join(", ");
-    let because = format!("it was started with another value of {variables} than configmap/{ENV_VARS} has");
-    // What lives in processes goes with every change of a template, too.
-    let kept = entry.data.iter().filter(|d| d.lifetime != Lifetime::Process);
-    let data: Vec<&str> = kept.map(|d| d.what).collect();
+    let because = format!("it was started with another value of {}", pod.told());
+    let data = kept(entry);
     let (cost, about) = match (data.is_empty(), on_volume) {
         (true, _) => (Cost::Nothing, String::new()),
-        (false, true) => (Cost::Nothing, format!("; {} are on its volume, which the new pod gets", data.join(", "))),
-        (false, false) => (Cost::Data, format!("; it holds {}, which would be lost", data.join(", "))),
+        (false, true) => (Cost::Nothing, format!("; {data} are on its volume, which the new pod gets")),
+        (false, false) => (Cost::Data, format!("; it holds {data}, which would be lost")),
     };
     Repair {
         component: entry.component.name().to_owned(),
@@ -95,9 +92,11 @@ mod tests {
             pod: "x".to_owned(),
             zone: Some("old.svc".to_owned()),
             variables: vec!["ADDITIONAL_SHARED_CONFIG".to_owned(), "ZONE".to_owned()],
+            of: ["configmap/env-vars".to_owned()].into(),
         };
         let told = |component, on_volume| renewal(entry(Release::Hunter, component).unwrap(), &pod, on_volume);
-        let because = "it was started with another value of ADDITIONAL_SHARED_CONFIG, ZONE than configmap/env-vars has";
+        let because =
+            "it was started with another value of ADDITIONAL_SHARED_CONFIG, ZONE than configmap/env-vars has now";
         assert_eq!(
             (told(Component::Homer, false).because.as_str(), told(Component::Homer, false).cost),
             (because, Cost::Nothing)

@@ -22,11 +22,12 @@ use tokio::time::Instant;
 use super::Dispatcher;
 use crate::apply::Planned;
 use crate::cluster::say;
+use crate::judge::renewal::{Renewal, loss_of_replacing};
 use crate::judge::{self, Stuck};
 use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{MembersSeen, members};
 use crate::pod::Script;
-use crate::pod::object::{addresses, claims, pod_name, running_since};
+use crate::pod::object::{addresses, pod_name, running_since};
 use crate::run::{Consent, GRACE, unless_cancelled};
 
 /// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
@@ -195,24 +196,6 @@ fn unsticking(entry: &Entry, stuck: &Stuck) -> Repair {
     }
 }
 
-/// What would be lost by replacing the members of a store one by one; `None` where nothing would.
-fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
-    let claims = pods.iter().all(|p| claims(p).next().is_some());
-    loss(entry, pods.len(), claims)
-}
-
-/// The same of so many members, whose data is on claims or in their pods.
-fn loss(entry: &Entry, members: usize, claims: bool) -> Option<String> {
-    let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
-    let why = match entry.component {
-        Component::Etcd | Component::Cassandra if claims => return None,
-        Component::Cassandra => "a member that goes stays in the ring, and the new one cannot join".to_owned(),
-        _ if entry.pre_stop.is_some() && members >= 2 => return None,
-        _ => format!("there is no second member that holds {}", data.join(", ")),
-    };
-    Some(format!("replacing its pods would lose {}: {why}", data.join(", ")))
-}
-
 /// What a plan changes of a store and this run will not carry out, because that takes new pods.
 pub(super) fn waiting(entry: &Entry, planned: &[Planned], replaces: bool) -> Option<Pending> {
     let members: u32 = planned.iter().map(|p| p.replaced.on_demand).sum();
@@ -224,16 +207,12 @@ pub(super) fn waiting(entry: &Entry, planned: &[Planned], replaces: bool) -> Opt
             .is_some_and(|s| s.volume_claim_templates.iter().flatten().next().is_some()),
         _ => false,
     });
-    let loss = loss(entry, usize::try_from(members).unwrap_or(usize::MAX), claims);
+    let loss = loss_of_replacing(entry, usize::try_from(members).unwrap_or(usize::MAX), claims);
     if replaces && loss.is_none() {
         return None;
     }
     let because = loss.as_ref().map_or_else(String::new, |loss| format!(" ({loss})"));
-    let command = if loss.is_some() {
-        Remedy::sentence([Remedy::TakeDown(vec![entry.component]), ", then ".into(), Remedy::BringUp])
-    } else {
-        Permission::ReplaceStores.into()
-    };
+    let command = if loss.is_some() { Remedy::anew([entry.component]) } else { Permission::ReplaceStores.into() };
     let what = format!("{members} of its pods would go on running the old revision{because}");
     Some(Pending { component: entry.component.name().to_owned(), what, command })
 }
@@ -337,7 +316,7 @@ impl Dispatcher {
                 continue;
             }
             let pods = self.seen.snapshot.pods_of(component);
-            if let Some(loss) = loss_of_replacing(unit.part.subject.entry, &pods) {
+            if let Renewal::Losing(loss) = Renewal::of(unit.part.subject.entry, &pods) {
                 self.repairs.refusals.insert(component, loss);
                 continue;
             }

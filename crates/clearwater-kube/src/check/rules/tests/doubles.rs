@@ -91,6 +91,7 @@ fn a_wrong_zone_is_told_once() {
     let plant = |stands: &str| {
         let mut facts = health();
         facts.zone = ZoneSeen::of("ims", Some(stands.to_owned()), None);
+        keep_on_volume(&mut facts, Component::Ellis);
         let all: Vec<Component> = facts.parts.iter().map(|part| part.component).collect();
         for component in all.into_iter().filter(|c| !c.is_store()) {
             let pod = format!("{component}-0");
@@ -130,14 +131,81 @@ fn a_wrong_zone_is_told_once() {
         one.fix.clone().unwrap().to_string().starts_with("bring the deployment up, which starts them anew"),
         "{one:?}"
     );
-    // A member of a store keeps what it holds.
+    // The only member of a store is made anew, as nothing else would be done; one whose data is on a volume is replaced.
     let mut facts = plant(ZONE);
     facts.zones.insert("chronos-0".to_owned(), wrong.to_owned());
+    facts.zones.insert("cassandra-0".to_owned(), wrong.to_owned());
+    keep_on_volume(&mut facts, Component::Cassandra);
     let fix = failed(&facts)[0].fix.clone().unwrap().to_string();
-    assert!(fix.contains("have its stores replaced") && !fix.contains("kubectl delete pod"), "{fix}");
+    assert!(fix.contains("; chronos by take chronos down, then bring the deployment up (replacing its pods"), "{fix}");
+    assert!(fix.contains("; cassandra by bring the deployment up, and have its stores replaced"), "{fix}");
+    assert!(!fix.contains("kubectl delete pod"), "{fix}");
     // Who is not asked tells nothing.
     facts.left_out = [CheckId::Zone].into();
     assert!(failed(&facts).iter().any(|l| l.id == CheckId::Programs), "{:#?}", failed(&facts));
+}
+
+fn keep_on_volume(facts: &mut Facts, component: Component) {
+    let mut kept = serde_json::to_value(pod(component, 0)).unwrap();
+    kept["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "x"}}]);
+    add(facts, kept);
+}
+
+/// Pods that were started without one hold names that nobody completes.
+#[test]
+fn a_zone_that_is_not_there_is_told_once() {
+    let mut facts = health();
+    facts.zone = ZoneSeen { stands: Some(String::new()), wanted: Some(ZONE.to_owned()) };
+    facts.zones.clear();
+    for pod in ["bono-0", "sprout-0", "homer-0"] {
+        facts.zones.insert(pod.to_owned(), String::new());
+        inside(&mut facts, pod).shared = settings(
+            "home_domain=example.com\nsprout_hostname=sprout\ncassandra_hostname=cassandra\nhs_hostname=homestead:8888\n",
+        );
+    }
+    is_wrong(&mut facts, Component::Bono, About::Pod("bono-0".to_owned(), Part::Question(1)));
+    is_wrong(&mut facts, Component::Homer, About::Pod("homer-0".to_owned(), Part::Program("group:homer".to_owned())));
+    is_wrong(&mut facts, Component::Homer, About::Pods);
+    let bad = |facts: &Facts| -> Vec<CheckLine> {
+        lines(facts).into_iter().filter(|l| l.status >= CheckStatus::Warning).collect()
+    };
+    let [one] = &bad(&facts)[..] else { panic!("{:#?}", bad(&facts)) };
+    assert_eq!(
+        one.detail,
+        format!(
+            "it is not there, and should be {ZONE}: these pods were started with none, and find nobody: bono-0, homer-0, sprout-0"
+        )
+    );
+    // Whatever it should be, it is one fault.
+    let mut facts = health();
+    facts.zone = ZoneSeen { stands: Some(String::new()), wanted: None };
+    facts.zones.clear();
+    let [one] = &bad(&facts)[..] else { panic!("{:#?}", bad(&facts)) };
+    assert!(
+        one.id == CheckId::Zone && one.detail.starts_with("it is not there: no pod was started with it yet"),
+        "{one:?}"
+    );
+    assert!(!one.fix.clone().unwrap().to_string().contains("kubectl patch"), "{one:?}");
+}
+
+/// The others wait for it: that their pods are not ready, and what does not run in these, follows.
+#[test]
+fn a_dead_member_is_told_once() {
+    let mut facts = health();
+    let problems = [
+        (About::Pods, "0 of 1 pod ready"),
+        (About::Pod("chronos-0".to_owned(), Part::Program("group:chronos".to_owned())), "it does not run"),
+        (About::Members, "Chronos does not have 10.0.0.9 (chronos-0) as a member yet"),
+        (About::Members, "Chronos member 10.0.0.1 is \"normal\" and no pod has that address"),
+    ];
+    let judged = part(&mut facts, Component::Chronos);
+    judged.stage = Stage::Starting;
+    judged.problems = problems.map(|(about, text)| Finding::new(about, text)).into();
+    let bad: Vec<CheckLine> = lines(&facts).into_iter().filter(|l| l.status >= CheckStatus::Warning).collect();
+    let [one] = &bad[..] else { panic!("{bad:#?}") };
+    assert_eq!((one.id, one.title.as_str()), (CheckId::Members, "lists of members: chronos"));
+    assert!(one.detail.contains("(chronos-0) as a member yet; Chronos member 10.0.0.1 is"), "{one:?}");
+    assert!(one.fix.clone().unwrap().to_string().contains("bring the deployment up marks each"), "{one:?}");
 }
 
 /// A zone that is not below the cluster's own domain may be one's own, unless nothing of it is found.
@@ -233,6 +301,23 @@ fn lists_that_etcd_does_not_tell_are_told_with_etcd() {
     is_wrong(&mut facts, Component::Astaire, About::Members);
     facts.parts.iter_mut().filter(|p| p.component == Component::Astaire).for_each(|p| p.members_read = false);
     assert_eq!(told(&facts), [(CheckId::Answers, CheckStatus::Failed), (CheckId::Members, CheckStatus::NotApplicable)]);
+}
+
+/// What one writes another does not know, with or without volumes.
+#[test]
+fn several_etcds_of_their_own_are_told_as_that() {
+    let several = |cluster: &str| {
+        let mut facts = health();
+        for n in 0..3 {
+            let mut etcd = serde_json::to_value(pod(Component::Etcd, n)).unwrap();
+            etcd["spec"]["containers"][0]["args"] = json!([format!("--initial-cluster={cluster}"), "--name=etcd0"]);
+            add(&mut facts, etcd);
+        }
+        lines(&facts).into_iter().find(|l| l.id == CheckId::EtcdData).unwrap()
+    };
+    let own = several("etcd0=http://etcd:2380");
+    assert_eq!((own.status, own.fix.unwrap().to_string().as_str()), (CheckStatus::Failed, "scale etcd to 1"));
+    assert_eq!(several("etcd-0=http://a:2380,etcd-1=http://b:2380,etcd-2=http://c:2380").status, CheckStatus::Warning);
 }
 
 /// A bono that answers nowhere is no matter of the address that it gives.

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
     #[expect(clippy::type_complexity, reason = "a table")]
-    let cannot: [(fn(&mut Facts), &[CheckId]); 16] = [
+    let cannot: [(fn(&mut Facts), &[CheckId]); 17] = [
         (
             |f| {
                 f.snapshot.denied.insert(Kind::StatefulSet);
@@ -34,6 +34,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
             &[CheckId::Supervisor, CheckId::Programs],
         ),
         (|f| f.nodes = Err("needs list nodes".to_owned()), &[CheckId::Nodes, CheckId::Kernel]),
+        (|f| f.secrets_unread = Some("needs get secrets".to_owned()), &[CheckId::Revision]),
         (|f| f.claims = Err("needs list persistentvolumeclaims".to_owned()), &[CheckId::Leftovers]),
         (
             |f| {
