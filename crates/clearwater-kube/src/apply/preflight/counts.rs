@@ -5,16 +5,16 @@ use clearwater::config::{BonoExposure, Deployment};
 use clearwater::event::{CheckId, CheckLine};
 use clearwater::manifest::held;
 use clearwater::remedy::{Advice, Remedied as _, Remedy};
-use clearwater::scale::{Autoscaler, Reach, Situation};
+use clearwater::scale::{Autoscaler, Reach, Refusal, Situation};
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
 use kube::ResourceExt;
 use kube::api::ListParams;
 
 use super::super::checks::unseen;
-use super::super::prepare::{ComponentPlan, LiveState, Scope};
+use super::super::prepare::{LiveState, Scope};
 use super::room;
 use crate::cluster::{Cluster, list_all};
-use crate::observe::Workload;
+use crate::observe::{Subject, Workload};
 
 /// The autoscalers of the namespace; an error is the line that says why they could not be seen.
 pub(crate) async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, CheckLine> {
@@ -39,28 +39,21 @@ pub(crate) fn owner(autoscalers: &[HorizontalPodAutoscaler], workloads: &[Worklo
     Some(Autoscaler { name: found.name_any(), min: spec.min_replicas.map_or(1, count), max: count(spec.max_replicas) })
 }
 
-/// A count that the file sets and that is not the one that stands.
-struct Other<'s> {
-    part: &'s ComponentPlan,
-    live: u32,
-    wanted: u32,
-}
-
-impl Other<'_> {
-    /// What is told of it: that it is left alone, and how it becomes what the file says, where `scale` would make it that.
-    fn told(&self, situation: &Situation) -> Advice {
-        let &Self { live, wanted, .. } = self;
-        let component = self.part.subject.component();
-        let text = format!("{component}: the file says {wanted} and {live} stand; the count is left alone");
-        match situation.check() {
-            Ok(()) => Advice::new(text, Remedy::Scale { component, to: Some(wanted) }),
-            Err(refusal) => {
-                let written = format!("write components.{component}.replicas: {live} into the deployment file");
-                let ways = [written.into()].into_iter().chain(refusal.remedy());
-                Advice::new(format!("{text}, and cannot be that: {refusal}"), Remedy::any(ways))
-            }
-        }
-    }
+/// What is told of a count that the file sets and that is not the one that stands: that it is left alone, and how it becomes
+/// what the file says, where `scale` would make it that.
+fn told(situation: &Situation) -> Advice {
+    let &Situation { component, from, to, .. } = situation;
+    let text = format!("{component}: the file says {to} and {from} stand; the count is left alone");
+    let Err(refusal) = situation.check() else {
+        return Advice::new(text, Remedy::Scale { component, to: Some(to) });
+    };
+    let key = format!("components.{component}.replicas");
+    let file = match refusal {
+        Refusal::Autoscaled { .. } => format!("leave {key} out of the deployment file"),
+        _ => format!("write {key}: {from} into the deployment file"),
+    };
+    let ways = [file.into()].into_iter().chain(refusal.remedy());
+    Advice::new(format!("{text}, and cannot be that: {refusal}"), Remedy::any(ways))
 }
 
 /// What is told of counts that the file sets and that are not those that stand, each in one line. Who may not see the
@@ -71,31 +64,31 @@ pub(crate) async fn others(
     scope: &Scope,
     standing: &LiveState,
 ) -> Vec<Advice> {
-    let of = |part| {
-        let part: &ComponentPlan = part;
-        let wanted = deployment.file().components.get(&part.subject.component())?.replicas?;
-        let live = part.subject.workloads.iter().filter_map(|w| standing.replicas(&w.name)).max()?;
-        (live != wanted).then_some(Other { part, live, wanted })
+    let other = |subject| {
+        let subject: &Subject = subject;
+        let component = subject.component();
+        let to = deployment.file().components.get(&component)?.replicas?;
+        let from = subject.workloads.iter().filter_map(|w| standing.replicas(&w.name)).max()?;
+        let reach = Reach::of(deployment);
+        let situation = Situation { reach, ..Situation::new(deployment.release(), component, from, to) };
+        (from != to).then_some((subject, situation))
     };
-    let others: Vec<Other<'_>> = scope.parts.iter().filter_map(of).collect();
+    let mut others: Vec<(&Subject, Situation)> = scope.parts.iter().filter_map(|part| other(&part.subject)).collect();
     if others.is_empty() {
         return Vec::new();
     }
     let autoscalers = autoscalers(cluster).await.unwrap_or_default();
-    let mut told = Vec::new();
-    for other in others {
-        let component = other.part.subject.component();
-        let mut situation = Situation::new(deployment.release(), component, other.live, other.wanted);
-        situation.autoscaler = owner(&autoscalers, &other.part.subject.workloads);
-        situation.reach = Reach::of(deployment);
-        let bound_to_nodes = component == Component::Bono && situation.reach.exposure == BonoExposure::HostPort;
-        let template = other.part.subject.workloads.first().and_then(|w| standing.template(w)?.spec.as_ref());
-        if let Some(spec) = template.filter(|_| bound_to_nodes) {
+    for (subject, situation) in &mut others {
+        situation.autoscaler = owner(&autoscalers, &subject.workloads);
+        let template = subject.workloads.first().and_then(|w| standing.template(w)?.spec.as_ref());
+        if let Some(spec) = template
+            && situation.component == Component::Bono
+            && situation.reach.exposure == BonoExposure::HostPort
+        {
             situation.reach.nodes = room::nodes_for(cluster, spec).await;
         }
-        told.push(other.told(&situation));
     }
-    told
+    others.iter().map(|(_, situation)| told(situation)).collect()
 }
 
 #[cfg(test)]
@@ -164,6 +157,7 @@ mod tests {
                 of("sprout").contains("and cannot be that") && of("sprout").contains("keeps it between 1 and 5"),
                 "{told:#?}"
             );
+            assert!(of("sprout").contains("What works: leave components.sprout.replicas out of the"), "{told:#?}");
             assert!(of("homer").ends_with("scale homer to 2"), "{told:#?}");
             assert!(of("cassandra").contains("cannot be scaled down from 3 to 1 member"), "{told:#?}");
             assert!(of("cassandra").contains("What works: write components.cassandra.replicas: 3"), "{told:#?}");
