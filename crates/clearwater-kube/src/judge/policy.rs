@@ -78,14 +78,10 @@ fn limits(message: &str) -> BTreeSet<&str> {
 /// The limit that a part of a refusal names, without what was asked for (kubernetes `plugin/pkg/admission/limitranger/admission.go`;
 /// of a request above what a container is limited to by default, `pkg/apis/core/validation/validation.go`).
 fn limit(part: &str) -> Option<&str> {
-    let named = match part.find("must be less than or equal to ") {
-        Some(at) => part[at..].contains(" limit").then(|| &part[at..]),
-        None => {
-            let is_one = part.contains(" usage per ") || part.contains(" limit to request ratio per ");
-            is_one.then(|| part.split(".  ").next().unwrap_or(part))
-        }
-    };
-    named.map(|limit| limit.trim_matches(['[', ']']))
+    let above = part.find("must be less than or equal to ").map(|at| &part[at..]);
+    let of_range = || part.contains(" usage per ") || part.contains(" limit to request ratio per ");
+    let named = above.filter(|above| above.contains(" limit")).or_else(|| of_range().then_some(part))?;
+    Some(named.split(".  ").next().unwrap_or(named).trim_matches(['[', ']']))
 }
 
 /// What to do about a component's objects that limits of the namespace refuse; `None` where something else refuses them.
