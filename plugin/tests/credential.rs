@@ -269,6 +269,49 @@ fn a_key_that_is_not_known_is_named_with_where_it_stands() {
     assert!(output.status.code() == Some(1) && said.contains(&words) && said.contains("P-521"), "{said}");
 }
 
+/// Whoever shows a certificate has its key, and each stands in its own place.
+#[test]
+fn a_certificate_without_its_key_is_named_with_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("u.pem"), include_str!("certificates/leaf.pem")).unwrap();
+    std::fs::write(dir.path().join("u.key"), include_str!("certificates/leaf.key")).unwrap();
+    let here = |name: &str| dir.path().join(name).display().to_string();
+    for (user, words) in [
+        (
+            "{client-certificate: u.pem}",
+            format!(
+                "client-certificate {} of the kubeconfig's user \"u\" stands without client-key: put",
+                here("u.pem")
+            ),
+        ),
+        (
+            "{client-certificate: u.pem, client-key: u.pem}",
+            format!("client-key {} of the kubeconfig's user \"u\" holds no private key in PEM", here("u.pem")),
+        ),
+        (
+            "{client-certificate: u.key, client-key: u.key}",
+            format!("client-certificate {} of the kubeconfig's user \"u\" holds no certificate in PEM", here("u.key")),
+        ),
+        (
+            "{client-certificate: u.pem, client-key-data: 'no base64'}",
+            "client-key-data of the kubeconfig's user \"u\": failed to decode base64 data".to_owned(),
+        ),
+        (
+            "{client-certificate-data: eA==, client-key: u.key}",
+            "client-certificate-data of the kubeconfig's user \"u\" holds no certificate in PEM".to_owned(),
+        ),
+    ] {
+        kubeconfig_of(dir.path(), "https://127.0.0.1:1", user);
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(1) && said.contains(&words), "{user}: {said}");
+    }
+    kubeconfig_of(dir.path(), "https://127.0.0.1:1", "{token: t}");
+    let output = plugin(dir.path(), "2s").args(["--client-certificate", "u.pem"]).output().unwrap();
+    let said = said(&output);
+    assert!(said.contains("--client-certificate u.pem stands without client-key: put"), "{said}");
+}
+
 /// Where people see it as it comes, and where its last lines are told with why there is no credential.
 #[test]
 fn what_a_plugin_says_is_shown_once() {
@@ -386,7 +429,7 @@ fn what_is_wrong_in_a_kubeconfig_is_said() {
         (
             "https://127.0.0.1:70000",
             "{token: t}",
-            "https://127.0.0.1, has the port 70000, and there is none above 65535",
+            "server of the kubeconfig's cluster \"c\" is \"https://127.0.0.1:70000\", which is no address of an API server",
         ),
         (here, exec, "No such file or directory (os error 2). Its installHint: brew install it"),
         (

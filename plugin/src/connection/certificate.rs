@@ -4,6 +4,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{fs, io};
 
+use kube::client::RustlsTlsError;
+use kube::config::{KubeconfigError, LoadDataError};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{AlertDescription, CertificateError, InconsistentKeys, OtherError};
@@ -129,9 +131,7 @@ pub(super) fn at_server(error: &(dyn Error + 'static), places: &Places) -> Optio
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate)
             if !places.shows_one =>
         {
-            "the server wants a client certificate, and none is shown: put client-certificate and client-key into the \
-             kubeconfig's user, or say --client-certificate and --client-key"
-                .to_owned()
+            NOBODY.to_owned()
         }
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate
@@ -140,24 +140,35 @@ pub(super) fn at_server(error: &(dyn Error + 'static), places: &Places) -> Optio
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRequired,
         ) => format!("the server refuses {certificate}: take the kubeconfig of this cluster as it is now"),
-        // Who has no certificate whose kind we say that we know gives none.
-        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
-            "the server has no kind of certificate, key or cipher in common with this program ({KNOWN}; P-521 is not): give the \
-             API server a certificate with another key (`kubeadm certs renew apiserver` with a kubeadm that makes RSA or P-256, \
-             `microk8s refresh-certs --cert server.crt`)"
-        ),
+        // Who has no certificate whose kind we say that we know gives none. OpenSSL says the same before TLS 1.3 where it is shown
+        // none (`statem_srvr.c`).
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            let nobody = if places.shows_one { String::new() } else { format!("{NOBODY}; or ") };
+            format!(
+                "{nobody}the server has no kind of certificate, key or cipher in common with this program ({KNOWN}; P-521 is not): \
+                 give the API server a certificate with another key (`kubeadm certs renew apiserver` with a kubeadm that makes RSA \
+                 or P-256, `microk8s refresh-certs --cert server.crt`)"
+            )
+        }
         _ => return None,
     };
     Some(text)
 }
+
+/// What a server says that wants to know who asks.
+const NOBODY: &str = "the server wants a client certificate, and none is shown: put client-certificate and client-key into the \
+                      kubeconfig's user, or say --client-certificate and --client-key";
 
 /// What renews a client's certificate, with its key.
 const RENEWED: &str = "renew it (`kubeadm certs renew admin.conf`, `microk8s refresh-certs --cert ca.crt`, a restart of k3s), and \
                        take the kubeconfig anew";
 
 /// What is wrong with the client certificate or its key; `None` where it is something else.
-pub(super) fn of_user(error: &(dyn Error + 'static), places: &Places) -> Option<String> {
+pub(super) fn of_user(error: &kube::Error, places: &Places) -> Option<String> {
     let Places { certificate, key, .. } = places;
+    if let Some(unread) = unread(error, places) {
+        return Some(unread);
+    }
     let text = match tls(error)? {
         rustls::Error::InvalidCertificate(why) => format!("{certificate} {}: {RENEWED}", form(why)?),
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -168,6 +179,37 @@ pub(super) fn of_user(error: &(dyn Error + 'static), places: &Places) -> Option<
              with another key (`kubeadm kubeconfig user --client-name NAME`, `microk8s refresh-certs --cert ca.crt`, a restart of \
              k3s), and take the kubeconfig anew"
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// Why the certificate and its key could not even be read.
+fn unread(error: &kube::Error, Places { certificate, key, .. }: &Places) -> Option<String> {
+    let beside = |held: &str, lacks: &str| {
+        format!("{held} stands without {lacks}: put {lacks} or {lacks}-data beside it, or name it with --{lacks}")
+    };
+    let text = match error {
+        kube::Error::InferKubeconfig(KubeconfigError::LoadClientKey(why)) => match why {
+            LoadDataError::NoBase64DataOrFile => beside(certificate, "client-key"),
+            why => format!("{key}: {why}"),
+        },
+        kube::Error::InferKubeconfig(KubeconfigError::LoadClientCertificate(why)) => match why {
+            LoadDataError::NoBase64DataOrFile => beside(key, "client-certificate"),
+            why => format!("{certificate}: {why}"),
+        },
+        kube::Error::RustlsTls(RustlsTlsError::MissingPrivateKey) => format!(
+            "{key} holds no private key in PEM, or an encrypted one, which kubectl does not take either: put the key there that \
+             belongs to {certificate}"
+        ),
+        kube::Error::RustlsTls(RustlsTlsError::MissingCertificate) => {
+            format!("{certificate} holds no certificate in PEM: put the certificate there that belongs to {key}")
+        }
+        kube::Error::RustlsTls(
+            why @ (RustlsTlsError::InvalidIdentityPem(_) | RustlsTlsError::UnknownPrivateKeyFormat),
+        ) => {
+            format!("{certificate} or {key} cannot be read ({why}): take both from one kubeconfig of this cluster")
+        }
         _ => return None,
     };
     Some(text)
@@ -254,21 +296,29 @@ mod tests {
             let said = at(error.clone()).unwrap_or_default();
             assert!(said.contains(words), "{error}: {said}");
         }
-        for alert in [AlertDescription::CertificateRequired, AlertDescription::BadCertificate] {
-            let nobody = Places { shows_one: false, ..places() };
+        let nobody = Places { shows_one: false, ..places() };
+        for alert in [
+            AlertDescription::CertificateRequired,
+            AlertDescription::BadCertificate,
+            // OpenSSL before TLS 1.3, which says the same where there is nothing in common.
+            AlertDescription::HandshakeFailure,
+        ] {
             let said = at_server(&io::Error::other(rustls::Error::AlertReceived(alert)), &nobody).unwrap();
             assert!(said.starts_with("the server wants a client certificate, and none is shown"), "{said}");
+            assert_eq!(said.contains("P-521"), alert == AlertDescription::HandshakeFailure, "{said}");
         }
         assert_eq!(at(rustls::Error::AlertReceived(AlertDescription::InternalError)), None);
         assert_eq!(at_server(&io::Error::from(io::ErrorKind::ConnectionRefused), &places()), None);
-        let own = of_user(&unfit(other(webpki::Error::UnsupportedCertVersion)), &places()).unwrap();
+        let of_user =
+            |error| of_user(&kube::Error::RustlsTls(RustlsTlsError::InvalidPrivateKey(error)), &places()).unwrap();
+        let own = of_user(unfit(other(webpki::Error::UnsupportedCertVersion)));
         assert!(
             own.starts_with("client-certificate-data of the kubeconfig's user \"u\" is of X.509 version 1"),
             "{own}"
         );
         assert!(own.contains("kubeadm certs renew admin.conf"), "{own}");
         let key = rustls::Error::General("failed to parse private key as RSA, ECDSA, or EdDSA".to_owned());
-        let key = of_user(&key, &places()).unwrap();
+        let key = of_user(key);
         assert!(key.starts_with("client-key /u.key of") && key.contains("kubeadm kubeconfig user"), "{key}");
     }
 

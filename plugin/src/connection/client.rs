@@ -15,9 +15,9 @@ use super::credential_file::is_file;
 use super::kubeconfig::{ClusterAccess, OfKubeconfig, certificates, way};
 use super::plugin::{Credential, NoCredential, Plugin, renewing};
 use super::proxy::Proxy;
-use super::server::{Server, made};
+use super::server::{Server, made, url};
 use super::token_file::TokenFile;
-use super::{Connection, causes, proxy, server};
+use super::{Connection, causes, proxy};
 use crate::duration::LONGEST;
 use crate::error::CliError;
 
@@ -35,7 +35,7 @@ impl Connection {
             Ok(ClusterAccess::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
             Ok(ClusterAccess::Server(server)) => {
                 self.has_named(&Kubeconfig::default())?;
-                Config::new(uri(server)?).into()
+                Config::new(url("--server", server).map_err(CliError::Usage)?).into()
             }
             Ok(ClusterAccess::Pod) => {
                 self.has_named(&Kubeconfig::default())?;
@@ -56,9 +56,6 @@ impl Connection {
             }
         };
         let OfKubeconfig { mut config, proxy: own_proxy, authority, user } = of_kubeconfig;
-        if let Some(server) = &self.server {
-            config.cluster_url = uri(server)?;
-        }
         if let Some(namespace) = self.named_namespace() {
             config.default_namespace = namespace.name;
         }
@@ -83,20 +80,6 @@ impl Connection {
         config.headers.push((USER_AGENT, name));
         self.authenticate(&mut config);
         of_provider(&mut config.auth_info, user.as_deref())?;
-        // A server without a scheme is taken for one of TLS, where kube would take it for no URL at all.
-        if config.cluster_url.scheme().is_none() {
-            config.cluster_url = uri(&config.cluster_url.to_string())?;
-        }
-        if let Some(port) = proxy::no_port(&config.cluster_url) {
-            let (whose, wrong): (_, fn(String) -> CliError) = match &self.server {
-                Some(_) => ("--server", CliError::Usage),
-                None => ("the server of the kubeconfig's cluster", CliError::Connection),
-            };
-            let url = server::address(&config.cluster_url);
-            return Err(wrong(format!(
-                "{whose}, {url}, has the port {port}, and there is none above 65535; correct it"
-            )));
-        }
         let proxy = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
             .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
         if let Some(proxy) = &proxy {
@@ -300,11 +283,6 @@ fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
         CliError::Connection(format!("tokenFile of the kubeconfig: {why}; check the kubeconfig's user"))
     })?;
     Ok(Some(Arc::new(file)))
-}
-
-fn uri(server: &str) -> Result<http::Uri, CliError> {
-    let full = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
-    full.parse().map_err(|e| CliError::Usage(format!("--server {server:?} is not a URL: {e}")))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::credential_file::{is_file, within};
+use super::server::url;
 use super::{Connection, causes};
 use crate::awaited::{Written, awaited};
 use crate::bounded::{self, LARGEST};
@@ -91,8 +92,11 @@ impl Connection {
             }
             None => None,
         };
-        let server = cluster.server.as_ref().ok_or_else(|| no_cluster(format!("cluster {name:?} has no server")))?;
-        let server = server.parse().map_err(|e| no_cluster(format!("cluster {name:?}: server {server:?}: {e}")))?;
+        let server = match &self.server {
+            Some(server) => url("--server", server).map_err(CliError::Usage)?,
+            None => url(&key("server"), cluster.server.as_deref().unwrap_or_default())
+                .map_err(|why| CliError::Connection(format!("{why} there, or choose another --context")))?,
+        };
         let no_certificate = |why: String| {
             let place = authority.as_deref().unwrap_or_default();
             CliError::Connection(format!(

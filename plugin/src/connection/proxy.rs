@@ -128,10 +128,15 @@ fn address(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|url| no_port(url).is_none()).and_then(usable)
 }
 
-/// Why something is no proxy's address, without what may be a password in it.
+/// An address without what may be a name and password in it.
+pub(super) fn shown(text: &str) -> String {
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |end| end + "://".len()));
+    rest.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("{scheme}…@{host}"))
+}
+
+/// Why something is no proxy's address.
 fn no_address(whose: &str, text: &str) -> String {
-    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
-    let shown = rest.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("{scheme}://…@{host}"));
+    let shown = shown(text);
     let hint = if shown == text {
         ""
     } else {

@@ -11,7 +11,7 @@ use tower::util::{MapErrLayer, MapRequestLayer};
 
 use super::causes;
 use super::certificate::{self, Places};
-use super::proxy::Proxy;
+use super::proxy::{self, Proxy};
 use super::token_file::TokenFile;
 use crate::error::CliError;
 
@@ -74,6 +74,27 @@ impl Unanswered {
             format!("no answer from the API server at {}{by} ({hint})", address(&server.url))
         });
         Self { text, source }.into()
+    }
+}
+
+/// The URL of an API server, as a person writes it: without a scheme it is one of TLS. The error says what is wrong with it; `whose`
+/// it is begins it.
+pub(super) fn url(whose: &str, text: &str) -> Result<http::Uri, String> {
+    const WRITE: &str = "write https://HOST:PORT";
+    if text.is_empty() {
+        return Err(format!("{whose} is empty: {WRITE}"));
+    }
+    let no = |why: &str| {
+        format!("{whose} is {:?}, which is no address of an API server ({why}): {WRITE}", proxy::shown(text))
+    };
+    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url: http::Uri = full.parse().map_err(|e: http::uri::InvalidUri| no(&e.to_string()))?;
+    if let Some(port) = proxy::no_port(&url) {
+        return Err(no(&format!("{port:?} is no port, which is a number up to 65535")));
+    }
+    match url.scheme_str() {
+        Some("https" | "http") => Ok(url),
+        other => Err(no(&format!("{} is neither https nor http", other.unwrap_or_default()))),
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Plugin {
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: Option<String>,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// A finished run.
@@ -93,7 +94,8 @@ impl Plugin {
         let program = program.canonicalize().with_context(|| {
             format!("no plugin at {}: build it with `cargo build -p kubectl-clearwater`", program.display())
         })?;
-        Ok(Self { program, kubeconfig: kubeconfig.to_owned(), namespace: Some(namespace.to_owned()) })
+        let (kubeconfig, namespace) = (kubeconfig.to_owned(), Some(namespace.to_owned()));
+        Ok(Self { program, kubeconfig, namespace, variables: Vec::new() })
     }
 
     /// The same with another build of the plugin, unless the environment names one.
@@ -114,9 +116,22 @@ impl Plugin {
         Ok(Self { kubeconfig: kubeconfig.to_owned(), namespace: None, ..self })
     }
 
+    /// The same with a variable in its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    /// Where it is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(namespace) = &self.namespace {
             command.args(["-n", namespace]);
         }

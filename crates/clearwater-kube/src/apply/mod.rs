@@ -28,6 +28,7 @@ mod storage_class;
 
 use std::time::Duration;
 
+use clearwater::component::Component;
 use clearwater::event::{Operation, Whose};
 use clearwater::manifest::{Item, Lifecycle, ManifestError, Object};
 use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
@@ -44,7 +45,7 @@ use tower::BoxError;
 
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{CONNECTION, Cluster, FIELD_MANAGER, FailedAt, is_passing};
-use crate::judge::policy::policy;
+use crate::judge::policy::{limits_fix, policy};
 use crate::judge::said::Meaning;
 use crate::owner;
 
@@ -218,10 +219,19 @@ impl Remedied for ApplyError {
                 "this field cannot be changed on a workload that stands: put the old value back, or take the component \
                      down first",
             ),
-            Self::Refused { message, .. } if policy(message).is_some() => Remedy::any([
-                "change what the message names in the deployment file",
-                "have whoever keeps the policy that it names except this namespace from it",
-            ]),
+            Self::Refused { message, .. } if policy(message).is_some() => {
+                // Of what is applied they bind claims alone, and all but Ellis' are made by StatefulSets.
+                let limits = limits_fix(Component::Ellis.name(), message);
+                limits.unwrap_or_else(|| {
+                    Remedy::any([
+                        "change what the message names in the deployment file",
+                        "have whoever keeps the policy that it names except this namespace from it",
+                    ])
+                })
+            }
+            Self::Refused { message, .. } if Meaning::QuotaExceeded.is_in(message) => {
+                Remedy::any(["raise the quota".into(), Remedy::Skip])
+            }
             Self::Refused { message, .. } if Meaning::NodePortRange.is_in(message) => Remedy::from(
                 "these node ports lie outside the cluster's range: start the API server with \
                  --service-node-port-range=3000-32767, or choose another bono.exposure",
@@ -259,9 +269,7 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
         kube::Error::Api(status) if !is_passing(&error) => ApplyError::Refused {
             object: object.to_owned(),
             message: in_one_line(&status.message),
-            forbidden: status.is_forbidden()
-                && !Meaning::QuotaExceeded.is_in(&status.message)
-                && policy(&status.message).is_none(),
+            forbidden: status.is_forbidden() && Meaning::LacksRight.is_in(&status.message),
         },
         _ => ApplyError::Unreachable(FailedAt::new(object, error)),
     }
@@ -439,4 +447,36 @@ async fn attempt(
 
 fn is_conflict_of_managers(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The API server says `Forbidden` of what a user may not do, and of what nobody may.
+    #[test]
+    fn only_who_lacks_a_right_is_sent_for_one() {
+        for (message, words) in [
+            (
+                r#"services "bono" is forbidden: User "jane" cannot patch resource "services" in API group "" in the namespace "ims""#,
+                "ask for the right",
+            ),
+            (
+                r#"persistentvolumeclaims "data-ellis" is forbidden: maximum storage usage per PersistentVolumeClaim is 512Mi, but request is 1Gi"#,
+                "set components.ellis.storage.size in the deployment file; or change the limits",
+            ),
+            (
+                r#"persistentvolumeclaims "data-ellis" is forbidden: exceeded quota: q, requested: requests.storage=1Gi, used: requests.storage=0, limited: requests.storage=512Mi"#,
+                "raise the quota",
+            ),
+            (
+                r#"services "bono-0" is forbidden: spec.externalIPs: Forbidden: Use of external IPs is denied by admission control"#,
+                "change what the message names in the deployment file",
+            ),
+        ] {
+            let status = Status::failure(message, "Forbidden").with_code(403).boxed();
+            let fix = refusal("an object", kube::Error::Api(status)).remedy().unwrap().to_string();
+            assert!(fix.starts_with(words), "{message}: {fix}");
+        }
+    }
 }

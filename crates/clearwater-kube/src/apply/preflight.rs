@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 mod balancer;
+pub(crate) mod counts;
 mod families;
 mod host_ports;
 mod images;
@@ -63,7 +64,7 @@ pub(crate) async fn check(
         secrets::check(cluster, deployment.release(), work),
         admission::check(cluster, standing.namespace, work),
         quota::check(cluster, standing, work),
-        volumes::check(cluster, standing, work),
+        volumes::check(cluster, deployment.file(), standing, work),
         ingress_class::check(cluster, work),
         foreign(cluster, scope, standing),
         on_nodes(cluster, deployment, standing, work),

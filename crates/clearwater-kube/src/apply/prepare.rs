@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use clearwater::component::{Component, Rule};
+use clearwater::component::Component;
 use clearwater::config::{Deployment, KeyPolicy};
 use clearwater::event::{Change, CheckLine, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
@@ -11,7 +11,7 @@ use clearwater::manifest::{
     ServicesFirst, WorkloadKind, balance, held, held_by, provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
-use clearwater::remedy::{Advice, Remedied, Remedy};
+use clearwater::remedy::{Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Secret, Service};
@@ -117,6 +117,18 @@ impl LiveState {
         }
     }
 
+    /// What the pods of a workload that stands are made from.
+    pub(crate) fn template(&self, workload: &Workload) -> Option<&PodTemplateSpec> {
+        match workload.kind {
+            WorkloadKind::Deployment => {
+                held::<DeploymentSpec>(&self.deployments.get(&workload.name)?.spec).map(|s| &s.template)
+            }
+            WorkloadKind::StatefulSet => {
+                held::<StatefulSetSpec>(&self.stateful_sets.get(&workload.name)?.spec).map(|s| &s.template)
+            }
+        }
+    }
+
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
         let fail = |what| {
             let namespace = cluster.namespace.clone();
@@ -157,7 +169,7 @@ impl LiveState {
     }
 
     /// The count that a workload of this name has.
-    fn replicas(&self, name: &str) -> Option<u32> {
+    pub(crate) fn replicas(&self, name: &str) -> Option<u32> {
         let of = |replicas: Option<i32>| u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
         let deployment =
             self.deployments.get(name).and_then(|d| held::<DeploymentSpec>(&d.spec)).map(|s| of(s.replicas));
@@ -170,28 +182,6 @@ impl LiveState {
     pub(crate) fn chronos_name_server(&self) -> Option<IpAddr> {
         let chronos = self.stateful_sets.get(Component::Chronos.name()).and_then(|s| held::<StatefulSetSpec>(&s.spec));
         self.name_servers.for_chronos(chronos.and_then(|s| s.template.spec.as_ref()))
-    }
-
-    /// Counts that the file sets and that are not those that stand, each in one line: they are left as they are, because
-    /// a count belongs to `scale` or to an autoscaler once its workload stands.
-    pub(crate) fn other_counts(&self, deployment: &Deployment, scope: &Scope) -> Vec<Advice> {
-        let parts = scope.parts.iter().filter_map(|part| {
-            let component = part.subject.entry.component;
-            let wanted = deployment.file().components.get(&component)?.replicas?;
-            let live =
-                part.subject.workloads.iter().filter_map(|w| self.replicas(&w.name)).max().filter(|n| *n != wanted)?;
-            let never = live > wanted && part.subject.entry.scaling.down == Rule::Never;
-            let refuses = if never {
-                format!(", which refuses, because {}", part.subject.entry.scaling.reason)
-            } else {
-                String::new()
-            };
-            Some(Advice::new(
-                format!("{component}: the file says {wanted} and {live} stand; the count is left alone"),
-                Remedy::Scale { component, to: Some(wanted) }.then(refuses),
-            ))
-        });
-        parts.collect()
     }
 
     /// Whether each component that stands keeps what it holds on a volume.

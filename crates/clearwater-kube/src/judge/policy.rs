@@ -1,5 +1,6 @@
 //! Who refused a pod, told by the sentences that admission's policies are known by.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use clearwater::remedy::Remedy;
@@ -36,6 +37,9 @@ pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
     if message.contains("unable to validate against any security context constraint") {
         return of(CONSTRAINTS, None);
     }
+    if !limits(message).is_empty() {
+        return of(LIMITS, None);
+    }
     if !message.contains("denied the request") {
         return None;
     }
@@ -55,11 +59,40 @@ pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
 /// What tells refusals alike that one policy gives for one reason, whatever they are about.
 pub(crate) fn alike(message: &str) -> Option<String> {
     let policy = policy(message)?;
-    let reason = message.split_once("denied request:").map_or("", |(_, reason)| reason.trim());
+    let reason = match message.split_once("denied request:") {
+        Some((_, reason)) => reason.trim().to_owned(),
+        None => limits(message).into_iter().collect::<Vec<_>>().join(", "),
+    };
     Some(format!("{policy}: {reason}"))
 }
 
 const CONSTRAINTS: &str = "security context constraints";
+const LIMITS: &str = "limits of the namespace";
+
+/// The limits of a LimitRange that a refusal names.
+fn limits(message: &str) -> BTreeSet<&str> {
+    let said = message.split_once(" is forbidden: ").map_or(message, |(_, said)| said);
+    said.split(", ").filter_map(limit).collect()
+}
+
+/// The limit that a part of a refusal names, without what was asked for (kubernetes `plugin/pkg/admission/limitranger/admission.go`;
+/// of a request above what a container is limited to by default, `pkg/apis/core/validation/validation.go`).
+fn limit(part: &str) -> Option<&str> {
+    let above = part.find("must be less than or equal to ").map(|at| &part[at..]);
+    let of_range = || part.contains(" usage per ") || part.contains(" limit to request ratio per ");
+    let named = above.filter(|above| above.contains(" limit")).or_else(|| of_range().then_some(part))?;
+    Some(named.split(".  ").next().unwrap_or(named).trim_matches(['[', ']']))
+}
+
+/// What to do about a component's objects that limits of the namespace refuse; `None` where something else refuses them.
+pub(crate) fn limits_fix(component: &str, message: &str) -> Option<Remedy> {
+    policy(message).filter(|policy| policy.kind == LIMITS)?;
+    let key = if message.contains("per PersistentVolumeClaim") { "storage.size" } else { "resources" };
+    Some(Remedy::any([
+        format!("set components.{component}.{key} in the deployment file"),
+        "change the limits (kubectl describe limitrange)".to_owned(),
+    ]))
+}
 
 /// What has OpenShift run the pods as their images are made: its constraints `anyuid` take any user, and no seccomp profile.
 pub(crate) fn constraints_fix(namespace: &str) -> String {
@@ -80,6 +113,9 @@ pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Re
                 "take it away from whatever puts it into pods of namespace {namespace}: no deployment file names one"
             ),
         ]);
+    }
+    if let Some(fix) = limits_fix(component, message) {
+        return fix;
     }
     let file = format!("set what the message names in components.{component} of the deployment file");
     let Some(policy) = policy(message) else {
@@ -123,6 +159,45 @@ mod tests {
             Some("pods.example.com"),
         ),
     ];
+
+    /// Sentences as upstream's API server says them.
+    #[test]
+    fn what_limits_of_the_namespace_refuse_is_set_where_it_is_written() {
+        let claim = r#"persistentvolumeclaims "data-ellis" is forbidden: maximum storage usage per PersistentVolumeClaim is 512Mi, but request is 1Gi"#;
+        let pod = |name: &str, request: &str| {
+            format!(
+                "pods \"{name}-0\" is forbidden: [maximum memory usage per Container is 64Mi, but request is {request}, minimum cpu \
+                 usage per Container is 200m, but request is 100m]"
+            )
+        };
+        let given = |request: &str| {
+            format!(
+                "Pod \"ellis-0\" is invalid: spec.containers[0].resources.requests: Invalid value: \"{request}\": must be less \
+                 than or equal to cpu limit of 50m"
+            )
+        };
+        let unlimited = r#"pods "a" is forbidden: maximum cpu usage per Pod is 2.  No limit is specified"#;
+        let ratio = r#"pods "a" is forbidden: cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000"#;
+        for (message, key, limits) in [
+            (claim, "storage.size", "maximum storage usage per PersistentVolumeClaim is 512Mi"),
+            (
+                &pod("ellis", "256Mi"),
+                "resources",
+                "maximum memory usage per Container is 64Mi, minimum cpu usage per Container is 200m",
+            ),
+            (&given("100m"), "resources", "must be less than or equal to cpu limit of 50m"),
+            (unlimited, "resources", "maximum cpu usage per Pod is 2"),
+            (ratio, "resources", "cpu max limit to request ratio per Container is 2"),
+        ] {
+            let fix = refusal_fix("ellis", "ims", message).to_string();
+            let words = format!("set components.ellis.{key} in the deployment file; or change the limits");
+            assert!(fix.starts_with(&words), "{message}: {fix}");
+            assert_eq!(alike(message), Some(format!("limits of the namespace: {limits}")), "{message}");
+        }
+        // What each component asks for is no fault of its own.
+        assert_eq!(alike(&pod("ellis", "256Mi")), alike(&pod("cassandra", "768Mi")));
+        assert_eq!(alike(&given("100m")), alike(&given("1")));
+    }
 
     #[test]
     fn the_policy_is_named() {

@@ -13,8 +13,9 @@ pub(crate) enum Meaning {
     NoAccount,
     /// A webhook that is asked about every object did not answer (kubernetes `webhook/errors/statuserror.go`).
     WebhookFailed,
-    /// The user may make no pods (kubernetes `endpoints/handlers/responsewriters/errors.go`).
-    MayMakeNoPods,
+    /// The user has no right to do it (kubernetes `endpoints/handlers/responsewriters/errors.go`): whatever else is forbidden,
+    /// admission forbids to everybody.
+    LacksRight,
     /// The field cannot be changed (kubernetes `pkg/apis/apps/validation/validation.go`, `apimachinery/.../objectmeta.go`).
     Immutable,
     /// A node port that this cluster does not give (kubernetes `registry/core/service/portallocator/allocator.go`).
@@ -58,7 +59,7 @@ impl Meaning {
             Self::PodSecurity => &["violates podsecurity"],
             Self::NoAccount => &["error looking up service account"],
             Self::WebhookFailed => &["failed calling webhook"],
-            Self::MayMakeNoPods => &["cannot create resource \"pods\""],
+            Self::LacksRight => &["forbidden: user \""],
             Self::Immutable => &["immutable", "forbidden: updates to"],
             Self::NodePortRange => &["not in the valid range"],
             Self::RefusedForNow => &[
@@ -76,6 +77,7 @@ impl Meaning {
                 "must specify",
                 "maximum",
                 "minimum",
+                " limit to request ratio per ",
                 "forbidden: unable to validate",
                 "denied request:",
                 "unable to validate against any security context constraint",
@@ -118,6 +120,10 @@ mod tests {
                 Meaning::QuotaExceeded,
             ),
             (r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": hostPort"#, Meaning::PodSecurity),
+            (
+                r#"pods is forbidden: User "x" cannot create resource "pods" in API group "" in the namespace "ims""#,
+                Meaning::LacksRight,
+            ),
             (r#"exec: "bash": executable file not found in $PATH: unknown"#, Meaning::NoProgram),
             ("exec /usr/bin/x: exec format error", Meaning::WrongArchitecture),
             ("pod has unbound immediate PersistentVolumeClaims. preemption: 0/2", Meaning::UnboundClaim),

@@ -216,7 +216,12 @@ const UP: &[AccessRule] = &[
         .cluster()
         .only_if("a class of storage is not there")
         .or_without("whether somebody made the volumes by hand"),
-    rule(LIST, "", &["limitranges"]).only_if("a component has a volume").or_without("limits for its claims"),
+    rule(LIST, "", &["limitranges"])
+        .only_if("a component has a volume, or a quota counts processors or memory")
+        .or_without("limits for its claims, and what containers are given by default"),
+    rule(LIST, AUTOSCALING, &["horizontalpodautoscalers"])
+        .only_if("the file sets another number of pods than there is")
+        .or_without("autoscalers that would set the number back"),
     rule(GET, NETWORKING, &["ingressclasses"])
         .cluster()
         .only_if("Ellis has an Ingress of a class")
@@ -277,6 +282,9 @@ const SCALE: &[AccessRule] = &[
     rule(&["get", "create", "patch", "delete"], "", &["services"]).only_if("components are exposed by pod"),
     ADMISSION,
     QUOTAS,
+    rule(LIST, "", &["limitranges"])
+        .only_if("a quota counts processors or memory")
+        .or_without("what containers are given by default"),
     LAST_LINES,
     NODES,
     rule(LIST, "", &["pods"]).cluster().or_without("room on the nodes"),

@@ -19,6 +19,7 @@ use super::situation::replicas;
 use super::target::{ScaleTarget, Unfit, names, target};
 use super::watch::{Shared, keep, look};
 use super::{End, ScaleOptions, Scaling, check};
+use crate::apply::preflight::{counts, room};
 use crate::cluster::{Cluster, LEAVING, no_namespace, say, until_gone};
 use crate::deadline::no_api_answer;
 use crate::observe::observation::Observed;
@@ -57,7 +58,7 @@ pub(super) async fn steps(
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let (names, zone_unread) = names(asked, release).await;
     let mut unseen: Vec<CheckLine> = zone_unread.as_ref().map(zone_line).into_iter().collect();
-    let autoscalers = check::autoscalers(asked).await.unwrap_or_else(|line| {
+    let autoscalers = counts::autoscalers(asked).await.unwrap_or_else(|line| {
         unseen.push(line);
         Vec::new()
     });
@@ -67,12 +68,12 @@ pub(super) async fn steps(
         match target(&seen.snapshot, options, release, &names, *component, *to) {
             Ok(mut target) => {
                 let workloads = &target.subject.workloads;
-                target.autoscaler = check::owner(&autoscalers, workloads);
+                target.autoscaler = counts::owner(&autoscalers, workloads);
                 if target.reach.exposure == BonoExposure::HostPort
                     && let Some(spec) =
                         workloads.first().and_then(|w| seen.snapshot.workload(w)?.template?.spec.clone())
                 {
-                    target.reach.nodes = check::nodes_for(asked, &spec).await;
+                    target.reach.nodes = room::nodes_for(asked, &spec).await;
                 }
                 targets.push(target);
             }

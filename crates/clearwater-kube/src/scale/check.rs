@@ -6,15 +6,13 @@ use clearwater::component::Component;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{WorkloadKind, held};
 use clearwater::remedy::Remedy;
-use clearwater::scale::Autoscaler;
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
-use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Node, Pod, PodSpec, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Node, Pod, PodTemplateSpec, Volume};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 use kube::api::{ListParams, ObjectMeta};
-use kube::{Api, ResourceExt};
 
 use super::target::ScaleTarget;
 use crate::apply::ApplyError;
@@ -22,7 +20,6 @@ use crate::apply::checks::{line, unseen, with_fix};
 use crate::apply::preflight::room::{self, Unplaced, Wanted};
 use crate::apply::preflight::{admission, quota};
 use crate::cluster::{Cluster, list_all};
-use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::WorkloadView;
 use crate::rights::{self, Right, Task};
@@ -64,19 +61,22 @@ pub(super) async fn check(
     growth: &[Growth],
     changes: bool,
 ) -> Result<Vec<CheckLine>, ApplyError> {
-    let mut wanted: BTreeMap<String, f64> = BTreeMap::new();
-    for one in growth {
-        for (name, n) in one.template.spec.as_ref().map(quota::demand).unwrap_or_default() {
-            *wanted.entry(name).or_default() += n * f64::from(one.more);
+    let wanted = |defaults: &quota::Defaults| {
+        let mut wanted: BTreeMap<String, f64> = BTreeMap::new();
+        for (one, spec) in growth.iter().filter_map(|one| Some((one, one.template.spec.as_ref()?))) {
+            for (name, n) in quota::demand(spec, defaults) {
+                *wanted.entry(name).or_default() += n * f64::from(one.more);
+            }
         }
-    }
+        wanted
+    };
     let samples = growth.iter().map(|g| (g.component.name().to_owned(), sample(g))).collect();
     let quota_fix = Remedy::any(["raise the quota", "scale something else down first"]);
     let writes = writes(targets, changes);
     let (rights, admission, quotas, room) = futures::join!(
         rights::check(cluster, &[Task::Scale], &writes),
         admission::ask(cluster, samples),
-        quota::against(cluster, &wanted, |_| quota_fix.clone()),
+        quota::against(cluster, wanted, |_| quota_fix.clone()),
         nodes(cluster, growth),
     );
     let mut lines = rights;
@@ -119,30 +119,6 @@ fn writes(targets: &[ScaleTarget], changes: bool) -> BTreeSet<Right> {
         writes.insert(Right::new("get", "", "pods/portforward"));
     }
     writes
-}
-
-/// The autoscaler that owns one of a component's workloads.
-pub(super) async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, CheckLine> {
-    let api: Api<HorizontalPodAutoscaler> = cluster.api();
-    list_all(&api, &ListParams::default()).await.map_err(|error| {
-        unseen(
-            CheckId::Autoscaler,
-            "autoscalers of the same workloads",
-            "list horizontalpodautoscalers.autoscaling",
-            &error,
-        )
-    })
-}
-
-/// The autoscaler that owns one of these workloads.
-pub(super) fn owner(autoscalers: &[HorizontalPodAutoscaler], workloads: &[Workload]) -> Option<Autoscaler> {
-    let found = autoscalers.iter().find(|a| {
-        let target = held::<HorizontalPodAutoscalerSpec>(&a.spec).map(|s| &s.scale_target_ref);
-        target.is_some_and(|t| workloads.iter().any(|w| w.kind.name() == t.kind && w.name == t.name))
-    })?;
-    let spec = held::<HorizontalPodAutoscalerSpec>(&found.spec)?;
-    let count = |n: i32| u32::try_from(n).unwrap_or(0);
-    Some(Autoscaler { name: found.name_any(), min: spec.min_replicas.map_or(1, count), max: count(spec.max_replicas) })
 }
 
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
@@ -252,13 +228,6 @@ fn room_for(wanted: &[Wanted], nodes: &[Node], pods: &[Pod], title: &str) -> Vec
     if lines.is_empty() { vec![line(CheckId::Nodes, title, CheckStatus::Ok, "")] } else { lines }
 }
 
-/// How many nodes can run a pod of this template.
-pub(super) async fn nodes_for(cluster: &Cluster, spec: &PodSpec) -> Option<u32> {
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let nodes = list_all(&nodes, &ListParams::default()).await.ok()?;
-    u32::try_from(nodes.iter().filter(|n| room::may_run(spec, n)).count()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,17 +246,6 @@ mod tests {
             let lines = room_for(&wanted, &[node], &[], "room");
             assert_eq!(lines[0].status, status, "{lines:?}");
         }
-    }
-
-    #[test]
-    fn the_owner_is_found_by_kind_and_name() {
-        let hpa: HorizontalPodAutoscaler = serde_json::from_value(json!({"metadata": {"name": "mine"}, "spec": {
-            "maxReplicas": 6, "scaleTargetRef": {"kind": "Deployment", "name": "sprout"}}}))
-        .unwrap();
-        let workload = |kind, name: &str| [Workload { kind, name: name.to_owned() }];
-        let found = owner(std::slice::from_ref(&hpa), &workload(WorkloadKind::Deployment, "sprout"));
-        assert_eq!(found, Some(Autoscaler { name: "mine".to_owned(), min: 1, max: 6 }));
-        assert_eq!(owner(&[hpa], &workload(WorkloadKind::StatefulSet, "sprout")), None);
     }
 
     #[test]

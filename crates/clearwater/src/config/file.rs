@@ -136,8 +136,20 @@ impl DeploymentFile {
     /// What is said of where a component keeps its data.
     pub fn storage(&self, component: Component) -> Storage {
         let own = self.components.get(&component).map(|o| &o.storage).filter(|s| !s.is_default());
-        let earlier = (component == Component::Etcd).then_some(&self.etcd_storage);
-        own.or(earlier).cloned().unwrap_or_default()
+        own.or(self.earlier_storage(component)).cloned().unwrap_or_default()
+    }
+
+    /// The key under which that is said, or would be.
+    pub fn storage_key(&self, component: Component) -> String {
+        match self.earlier_storage(component) {
+            Some(_) => "etcdStorage".to_owned(),
+            None => format!("components.{component}.storage"),
+        }
+    }
+
+    /// What is said of it under its earlier name.
+    fn earlier_storage(&self, component: Component) -> Option<&Storage> {
+        (component == Component::Etcd).then_some(&self.etcd_storage).filter(|s| !s.is_default())
     }
 }
 

@@ -125,6 +125,23 @@ impl Situation {
         }
     }
 
+    /// Whether a rule forbids the number that is wanted, whatever state the members are in.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.entry().and_then(|entry| self.check_rule(entry))?;
+        self.check_autoscaler()
+    }
+
+    fn entry(&self) -> Result<&'static Entry, Refusal> {
+        entry(self.release, self.component).ok_or_else(|| Refusal::NotInRelease {
+            component: self.component,
+            release: self.release,
+            known: catalogue(self.release).iter().map(|e| e.component).collect(),
+        })
+    }
+
     /// Plans the steps that lead from what was seen to what is wanted, or says why there are none.
     ///
     /// The plan begins with what an interrupted run left behind, so that running it again goes on from there; where
@@ -133,13 +150,8 @@ impl Situation {
     /// # Errors
     /// The rule that forbids it.
     pub fn plan(&self) -> Result<ScalePlan, Refusal> {
-        let entry = entry(self.release, self.component).ok_or_else(|| Refusal::NotInRelease {
-            component: self.component,
-            release: self.release,
-            known: catalogue(self.release).iter().map(|e| e.component).collect(),
-        })?;
-        self.check_rule(entry)?;
-        self.check_autoscaler()?;
+        self.check()?;
+        let entry = self.entry()?;
         let mut plan = ScalePlan {
             component: self.component,
             from: self.from,

@@ -234,8 +234,34 @@ fn names_that_the_kubeconfig_does_not_have() {
         assert_eq!(connect(flags).unwrap_err(), said);
     }
     assert!(connect("--token a\u{1}b").unwrap_err().starts_with("the bearer token has characters"));
-    assert!(connect("--server ://").unwrap_err().starts_with("--server \"://\" is not a URL"));
-    let said = connect("--server https://[::1]:65536/x").unwrap_err();
-    assert_eq!(said, "--server, https://[::1], has the port 65536, and there is none above 65535; correct it");
     assert!(connect("--server https://[::1]:65535").is_ok() && connect("--server ann@[::1]").is_ok());
+}
+
+/// The command line's is named as that, and the kubeconfig's by the cluster that has it.
+#[test]
+fn what_is_no_servers_address_is_named_with_where_it_stands() {
+    for (server, words) in [
+        ("", "is empty: write https://HOST:PORT"),
+        ("://", "is \"://\", which is no address of an API server ("),
+        ("https://[::1]:65536/x", "(\"65536\" is no port, which is a number up to 65535): write https://HOST:PORT"),
+        (
+            "https://ann:s3cret@api:http",
+            "is \"https://…@api:http\", which is no address of an API server (\"http\" is no port",
+        ),
+        ("ftp://api", "(ftp is neither https nor http): write https://HOST:PORT"),
+    ] {
+        let flag = Connection { server: Some(server.to_owned()), ..Connection::default() };
+        let said = |connection: &Connection, text: &str| {
+            connection.config_of(Kubeconfig::from_yaml(text).unwrap()).map(drop).unwrap_err().to_string()
+        };
+        let of_flag = said(&flag, SAMPLE);
+        assert!(of_flag.starts_with("--server is ") && of_flag.contains(words), "{of_flag}");
+        let text = SAMPLE.replace("https://192.0.2.1:6443", server);
+        let own = said(&Connection::default(), &text);
+        assert!(own.starts_with("server of the kubeconfig's cluster \"lab\" is ") && own.contains(words), "{own}");
+        assert!(!own.contains("s3cret") && own.ends_with("there, or choose another --context"), "{own}");
+        // One that is not asked does not matter.
+        let other = Connection { server: Some("192.0.2.3".to_owned()), ..Connection::default() };
+        assert!(other.config_of(Kubeconfig::from_yaml(&text).unwrap()).is_ok(), "{text}");
+    }
 }

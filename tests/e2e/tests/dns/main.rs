@@ -11,6 +11,7 @@ mod alone {
     mod by_hand;
     mod faults;
     mod keys;
+    mod strange;
 }
 
 use std::io::{BufRead, BufReader};

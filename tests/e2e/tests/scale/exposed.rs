@@ -53,5 +53,10 @@ fn a_bono_for_each_node_and_no_more() -> Result<()> {
     let refused = plugin.run_within(PATIENCE, &["scale", "bono", "3", "--yes", "-f", &path])?.expect(6)?;
     let words = "with exposure hostPort each needs a node of its own, and 2 can take one";
     ensure!(refused.said().contains(words), "{}", refused.said());
+    // `up` does not send there, and leaves the count alone.
+    let three = ["up", "--yes", "-f", &path, "--set", "components.bono.replicas=3", "--only", "bono"];
+    let told = plugin.run_within(PATIENCE, &three)?.expect(0)?.said();
+    ensure!(told.contains("the file says 3 and 2 stand") && told.contains(words), "{told}");
+    ensure!(!told.contains("scale bono 3"), "{told}");
     scale(&plugin, &["bono=1", "-f", &path]).map(drop)
 }

@@ -10,6 +10,7 @@ use clearwater_testbed::{Fault, Kubectl, Rule};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::surroundings::{OfCluster, no_pods};
 use crate::{PATIENCE, file, is, kinds};
 
 /// A run that cannot succeed: it names what is wrong, and says so soon.
@@ -114,6 +115,48 @@ fn no_node_that_fits() -> Result<()> {
     );
     ensure!(ran.took < Duration::from_secs(30 + 15), "it took {:?}", ran.took);
     Ok(())
+}
+
+/// The preflight was told to let it pass, as where the policy comes later.
+fn a_policy_that_takes_no_pods() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-no-pods")?;
+    let _policy = no_pods(namespace.kubectl(), &[namespace.name()])?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let ran = up(&plugin, &["--only", "etcd", "--skip-check", "admission"])?;
+    let policy = format!("ValidatingAdmissionPolicy no-pods.{}", namespace.name());
+    fails(ran, "cannotCreate", "etcd", &[&policy, "no pods before the audit"], Duration::from_secs(45))
+}
+
+/// As on an EKS without the add-on whose class is there.
+fn a_volume_without_its_driver() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-driver")?;
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": namespace.name()},
+        "provisioner": "ebs.csi.aws.com", "volumeBindingMode": "WaitForFirstConsumer"});
+    let _class = OfCluster::made(namespace.kubectl(), &class)?;
+    let path = file(&format!("components: {{etcd: {{storage: {{storageClass: {}}}}}}}\n", namespace.name()))?;
+    let args = ["up", "--yes", "--only", "etcd", "-f", &path];
+    let mut run = Plugin::new(cluster, namespace.name())?.follow(&args)?;
+    let words = "waits for ebs.csi.aws.com to make the volume of data-etcd-0: is its driver installed?";
+    run.until(PATIENCE, |e| is(e, "starting", "etcd") && e["cause"].to_string().contains(words))?;
+    let ran = run.finish(PATIENCE)?.0;
+    names_it(ran, "config", "etcd", &["ebs.csi.aws.com", "components.etcd.storage.persistent: false"])
+}
+
+fn a_class_that_is_not_there() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-class")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let path = file("components: {etcd: {storage: {storageClass: no-such-class}}}\n")?;
+    let early = up(&plugin, &["--only", "etcd", "-f", &path])?.expect(4)?;
+    ensure!(
+        early.out.contains("there is no StorageClass \\\"no-such-class\\\", which claims of etcd name"),
+        "{}",
+        early.out
+    );
+    let ran = up(&plugin, &["--only", "etcd", "-f", &path, "--skip-check", "objects"])?;
+    fails(ran, "config", "etcd", &["no-such-class", "not found"], Duration::from_secs(60))
 }
 
 /// What makes nodes on demand says so by an event of the pod: such a pod is waited for, here in vain.
@@ -232,12 +275,15 @@ type Case = fn() -> Result<()>;
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
 fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
-    let cases: [(&str, Case); 11] = [
+    let cases: [(&str, Case); 14] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),
         ("a quota that comes later", a_quota_that_comes_later),
         ("no node that fits", no_node_that_fits),
         ("a node that is promised", a_node_that_is_promised),
+        ("a policy that takes no pods", a_policy_that_takes_no_pods),
+        ("a volume without its driver", a_volume_without_its_driver),
+        ("a class that is not there", a_class_that_is_not_there),
         ("a program that ends at once", a_program_that_ends_at_once),
         ("a program for another processor", a_program_for_another_processor),
         ("an init container that ends again and again", an_init_container_that_ends_again_and_again),

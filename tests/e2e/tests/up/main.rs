@@ -18,6 +18,7 @@ mod screens;
 mod secrets;
 mod services;
 mod strict;
+mod surroundings;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

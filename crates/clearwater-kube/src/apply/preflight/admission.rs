@@ -165,7 +165,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
                 continue;
             }
         };
-        if status.is_forbidden() && Meaning::MayMakeNoPods.is_in(&status.message) {
+        if status.is_forbidden() && Meaning::LacksRight.is_in(&status.message) {
             return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "needs create pods")]);
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
@@ -278,6 +278,11 @@ mod tests {
     /// One fault is told once, whichever components it keeps from being made.
     #[tokio::test(start_paused = true)]
     async fn a_policy_that_refuses_all_pods_is_one_line() {
+        let limits = "pods \"a-1\" is forbidden: maximum memory usage per Container is 64Mi, but request is 128Mi";
+        let lines = asked(403, limits).await.unwrap();
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let fix = line.fix.as_ref().unwrap().to_string();
+        assert!(line.title.ends_with(": sprout, bono") && fix.starts_with("set components.NAME.resources in"), "{fix}");
         for message in [
             "pods \"a-1\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no pods",
             "admission webhook \"pods.example.com\" denied the request: not on a Saturday",

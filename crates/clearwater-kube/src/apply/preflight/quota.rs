@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::Object;
 use clearwater::remedy::Remedy;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, PodSpec, ResourceQuota};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::api::ListParams;
 
@@ -17,18 +18,53 @@ use crate::cluster::{Cluster, list_all};
 use crate::kinds::ObjectKind;
 
 const TITLE: &str = "quotas against the sum of what will be made";
+const DEFAULTS: &str = "what the namespace gives containers by default, against quotas";
+
+/// What containers are given of which nothing was said: the defaults of the namespace's LimitRanges (kubernetes
+/// `plugin/pkg/admission/limitranger`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Defaults {
+    requests: Quantities,
+    limits: Quantities,
+}
+
+type Quantities = BTreeMap<String, Quantity>;
+
+impl Defaults {
+    fn of(ranges: &[LimitRange]) -> Self {
+        let limits = ranges.iter().filter_map(|range| range.spec.as_ref()).flat_map(|spec| &spec.limits);
+        let limits = || limits.clone().filter(|limit| limit.type_ == "Container");
+        Self {
+            requests: first(limits().filter_map(|limit| limit.default_request.as_ref())),
+            limits: first(limits().filter_map(|limit| limit.default.as_ref())),
+        }
+    }
+}
+
+/// Of each thing the first quantity.
+fn first<'q>(all: impl IntoIterator<Item = &'q Quantities>) -> Quantities {
+    let mut found = Quantities::new();
+    for (name, quantity) in all.into_iter().flatten() {
+        found.entry(name.clone()).or_insert_with(|| quantity.clone());
+    }
+    found
+}
 
 /// What one pod takes of each thing that a quota can count.
-pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
+pub(crate) fn demand(spec: &PodSpec, defaults: &Defaults) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::from([("pods".to_owned(), 1.0), ("count/pods".to_owned(), 1.0)]);
     for container in &spec.containers {
-        let Some(resources) = &container.resources else { continue };
-        for (prefix, map) in [("requests.", &resources.requests), ("limits.", &resources.limits)] {
-            for (name, quantity) in map.iter().flatten() {
+        let said = container.resources.as_ref();
+        let (requests, limits) = (said.and_then(|r| r.requests.as_ref()), said.and_then(|r| r.limits.as_ref()));
+        // What is limited and not requested is requested as it is limited.
+        let requests = first(requests.into_iter().chain(limits).chain([&defaults.requests]));
+        let limits = first(limits.into_iter().chain([&defaults.limits]));
+        for (prefix, map) in [("requests.", requests), ("limits.", limits)] {
+            for (name, quantity) in map {
                 let Some(n) = clearwater::quantity::parse(&quantity.0) else { continue };
                 *sum.entry(format!("{prefix}{name}")).or_default() += n;
                 if prefix == "requests." {
-                    *sum.entry(name.clone()).or_default() += n;
+                    *sum.entry(name).or_default() += n;
                 }
             }
         }
@@ -42,12 +78,13 @@ fn total_demand<'p>(
     planned: impl Iterator<Item = &'p Planned>,
     standing: &BTreeSet<String>,
     default_class: Option<&str>,
+    defaults: &Defaults,
 ) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::new();
     for one in planned {
         let object = &one.item.object;
         let made = one.pods();
-        for (name, n) in made.iter().flat_map(|pods| demand(pods.spec)) {
+        for (name, n) in made.iter().flat_map(|pods| demand(pods.spec, defaults)) {
             *sum.entry(name).or_default() += n * made.map_or(0.0, |pods| f64::from(pods.more));
         }
         for claim in claims_of(one).iter().filter(|claim| !standing.contains(&claim.name)) {
@@ -90,24 +127,22 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
         return Vec::new();
     }
     let default_class = standing.default_class.as_deref();
-    let wanted = total_demand(work.all(), &BTreeSet::new(), default_class);
-    let quotas = match quotas(cluster).await {
-        Ok(quotas) => quotas,
+    let Seen { quotas, defaults, unseen } = match Seen::look(cluster).await {
+        Ok(seen) => seen,
         Err(line) => return vec![line],
     };
-    let lines = judge(&quotas, &wanted, fix);
-    let asks_for_claims = wanted.contains_key("persistentvolumeclaims");
-    if !asks_for_claims || !lines.iter().any(|line| line.status == CheckStatus::Failed) {
-        return lines;
+    let wanted = |standing: &BTreeSet<String>| total_demand(work.all(), standing, default_class, &defaults);
+    let all = wanted(&BTreeSet::new());
+    let mut lines = judge(&quotas, &all, fix);
+    if all.contains_key("persistentvolumeclaims")
+        && lines.iter().any(|line| line.status == CheckStatus::Failed)
+        // Those that an earlier deployment left are in what is used already. Who may not see them is told what they would take.
+        && let Ok(claims) = list_all(&cluster.api::<PersistentVolumeClaim>(), &ListParams::default()).await
+    {
+        lines = judge(&quotas, &wanted(&claims.iter().map(ResourceExt::name_any).collect()), fix);
     }
-    // Those that an earlier deployment left are in what is used already. Who may not see them is told what they would take.
-    match list_all(&cluster.api::<PersistentVolumeClaim>(), &ListParams::default()).await {
-        Ok(claims) => {
-            let standing = claims.iter().map(ResourceExt::name_any).collect();
-            judge(&quotas, &total_demand(work.all(), &standing, default_class), fix)
-        }
-        Err(_) => lines,
-    }
+    lines.extend(unseen);
+    lines
 }
 
 /// What makes room for a thing that a quota counts.
@@ -127,16 +162,42 @@ fn fix(name: &str) -> Remedy {
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.
 pub(crate) async fn against(
     cluster: &Cluster,
-    wanted: &BTreeMap<String, f64>,
+    wanted: impl Fn(&Defaults) -> BTreeMap<String, f64>,
     fix: impl Fn(&str) -> Remedy,
 ) -> Vec<CheckLine> {
-    quotas(cluster).await.map_or_else(|line| vec![line], |quotas| judge(&quotas, wanted, fix))
+    match Seen::look(cluster).await {
+        Ok(seen) => judge(&seen.quotas, &wanted(&seen.defaults), fix).into_iter().chain(seen.unseen).collect(),
+        Err(line) => vec![line],
+    }
 }
 
-/// The quotas; an error is the line that says why they could not be seen.
-async fn quotas(cluster: &Cluster) -> Result<Vec<ResourceQuota>, CheckLine> {
-    let listed = list_all(&cluster.api::<ResourceQuota>(), &ListParams::default()).await;
-    listed.map_err(|error| unseen(CheckId::Quota, TITLE, "list resourcequotas", &error))
+/// The quotas, and what they count.
+struct Seen {
+    quotas: Vec<ResourceQuota>,
+    defaults: Defaults,
+    /// The line of what could not be seen of the defaults.
+    unseen: Option<CheckLine>,
+}
+
+impl Seen {
+    /// An error is the line that says why there are no quotas to be seen.
+    async fn look(cluster: &Cluster) -> Result<Self, CheckLine> {
+        let quotas = list_all(&cluster.api::<ResourceQuota>(), &ListParams::default()).await;
+        let quotas = quotas.map_err(|error| unseen(CheckId::Quota, TITLE, "list resourcequotas", &error))?;
+        let given = |name: &str| name.starts_with("limits.") || name.ends_with("cpu") || name.ends_with("memory");
+        if !quotas.iter().filter_map(hard).flatten().any(|(name, _)| given(name)) {
+            return Ok(Self { quotas, defaults: Defaults::default(), unseen: None });
+        }
+        let ranges = list_all(&cluster.api::<LimitRange>(), &ListParams::default()).await;
+        let unseen = ranges.as_ref().err().map(|error| unseen(CheckId::Quota, DEFAULTS, "list limitranges", error));
+        Ok(Self { quotas, defaults: Defaults::of(&ranges.unwrap_or_default()), unseen })
+    }
+}
+
+/// What a quota allows.
+fn hard(quota: &ResourceQuota) -> Option<&Quantities> {
+    let told = quota.status.as_ref().and_then(|s| s.hard.as_ref());
+    told.or_else(|| quota.spec.as_ref()?.hard.as_ref())
 }
 
 fn judge(quotas: &[ResourceQuota], wanted: &BTreeMap<String, f64>, fix: impl Fn(&str) -> Remedy) -> Vec<CheckLine> {
@@ -147,8 +208,7 @@ fn judge(quotas: &[ResourceQuota], wanted: &BTreeMap<String, f64>, fix: impl Fn(
             continue;
         }
         let status = quota.status.as_ref();
-        let hard = status.and_then(|s| s.hard.as_ref()).or(quota.spec.as_ref().and_then(|s| s.hard.as_ref()));
-        for (name, limit) in hard.into_iter().flatten() {
+        for (name, limit) in hard(quota).into_iter().flatten() {
             let used = status.and_then(|s| s.used.as_ref()?.get(name)).map_or("0", |q| q.0.as_str());
             let (Some(limit_n), Some(used_n)) =
                 (clearwater::quantity::parse(&limit.0), clearwater::quantity::parse(used))
@@ -201,9 +261,10 @@ mod tests {
         let manifest = render(&deployment, &Inputs::default()).unwrap();
         let planned: Vec<Planned> =
             manifest.items().iter().cloned().map(|item| Planned::new(item, None, Operation::Create)).collect();
-        let wanted = total_demand(planned.iter(), &BTreeSet::new(), None);
+        let defaults = Defaults::default();
+        let wanted = total_demand(planned.iter(), &BTreeSet::new(), None, &defaults);
         let standing = BTreeSet::from(["data-etcd-0".to_owned(), "data-etcd-1".to_owned()]);
-        let beside_standing = total_demand(planned.iter(), &standing, None);
+        let beside_standing = total_demand(planned.iter(), &standing, None, &defaults);
         assert!((wanted["persistentvolumeclaims"] - 1.0).abs() < 1e-9);
         assert!(beside_standing.get("persistentvolumeclaims").is_none_or(|n| n.abs() < 1e-9));
         // A quota that is full with the claim that an earlier deployment left has room for it.
@@ -234,7 +295,7 @@ mod tests {
             let quota = json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [
                 {"metadata": {"name": "q"}, "status": {"hard": {name: limit}, "used": {name: used}}}]});
             let (cluster, _) = fake_api::cluster(move |_| Some(quota.clone()));
-            let lines = against(&cluster, &wanted, fix).await;
+            let lines = against(&cluster, |_| wanted.clone(), fix).await;
             let status = if fits { CheckStatus::Ok } else { CheckStatus::Failed };
             assert_eq!(lines[0].status, status, "{name} {limit} {used}: {lines:?}");
         }
@@ -270,6 +331,46 @@ mod tests {
             let lines = check(&cluster, &live, &work).await;
             assert_eq!(lines[0].status, status, "{default_class:?} {quota}: {lines:?}");
         }
+    }
+
+    /// As admission has it, which gives a container what it does not say before quotas count it.
+    #[tokio::test]
+    async fn what_limits_of_the_namespace_give_counts_against_quotas() {
+        let spec = |resources: serde_json::Value| -> PodSpec {
+            serde_json::from_value(json!({"containers": [{"name": "a", "resources": resources}]})).unwrap()
+        };
+        let own = json!({"requests": {"cpu": "100m"}});
+        let told = async |spec: &PodSpec, counted: &'static str, ranges: bool| {
+            let (cluster, _) = fake_api::cluster(move |path| match path.rsplit('/').next() {
+                Some("limitranges") if !ranges => Some(serde_json::Value::Null),
+                Some("limitranges") => Some(json!({"metadata": {}, "items": [
+                    {"metadata": {"name": "l"}, "spec": {"limits": [
+                        {"type": "Pod", "max": {"cpu": "9"}},
+                        {"type": "Container", "default": {"cpu": "500m", "memory": "64Mi"},
+                            "defaultRequest": {"cpu": "300m", "memory": "32Mi"}}]}},
+                    {"metadata": {"name": "m"}, "spec": {"limits": [
+                        {"type": "Container", "default": {"memory": "1Gi"}}]}}]})),
+                _ => Some(json!({"metadata": {}, "items": [{"metadata": {"name": "q"},
+                    "status": {"hard": {counted: "1"}, "used": {counted: "0"}}}]})),
+            });
+            let lines = against(&cluster, |defaults| demand(spec, defaults), fix).await;
+            let details: Vec<String> = lines.iter().map(|line| line.detail.clone()).collect();
+            details.join(" / ")
+        };
+        for (resources, counted, words) in [
+            (&own, "limits.memory", "limits.memory: 64Mi is needed"),
+            (&own, "requests.memory", "requests.memory: 32Mi is needed"),
+            (&own, "limits.cpu", "1 have room"),
+            (&json!({"limits": {"memory": "128Mi"}}), "requests.memory", "requests.memory: 128Mi is needed"),
+            (&json!({"limits": {"memory": "128Mi"}}), "memory", "memory: 128Mi is needed"),
+        ] {
+            let said = told(&spec(resources.clone()), counted, true).await;
+            assert!(said.starts_with(words), "{resources} {counted}: {said}");
+        }
+        let unseen = told(&spec(own.clone()), "limits.memory", false).await;
+        assert_eq!(unseen, "1 have room / needs list limitranges");
+        // What is not counted is not asked for.
+        assert_eq!(told(&spec(own), "pods", false).await, "1 have room");
     }
 
     #[test]

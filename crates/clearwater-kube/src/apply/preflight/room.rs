@@ -112,6 +112,12 @@ pub(crate) fn may_run(spec: &PodSpec, node: &Node) -> bool {
     is_usable(node) && Wants::of(spec).fit(node)
 }
 
+/// How many nodes can run a pod of this template, where they may be seen.
+pub(crate) async fn nodes_for(cluster: &Cluster, spec: &PodSpec) -> Option<u32> {
+    let nodes: Vec<Node> = list_all(&Api::all(cluster.client.clone()), &ListParams::default()).await.ok()?;
+    u32::try_from(nodes.iter().filter(|n| may_run(spec, n)).count()).ok()
+}
+
 /// What nodes that run pods have left. One that does not say what it has, has nothing.
 pub(crate) fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
     let usable = nodes.iter().filter(|node| is_usable(node));

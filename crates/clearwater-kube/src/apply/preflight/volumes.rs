@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clearwater::component::Component;
+use clearwater::config::DeploymentFile;
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use clearwater::manifest::{Object, held};
+use clearwater::manifest::{ItemOwner, Object, held};
 use clearwater::quantity::parse;
 use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
@@ -26,7 +28,7 @@ const LIMITS: &str = "limits of the namespace for claims";
 pub(super) struct PlannedClaim<'p> {
     pub(super) name: String,
     /// The component that it is for.
-    owner: &'static str,
+    owner: Component,
     pub(super) spec: &'p PersistentVolumeClaimSpec,
 }
 
@@ -45,7 +47,7 @@ impl PlannedClaim<'_> {
 /// The claims that come with an object, where it is to be made: those of a StatefulSet's pods are called so by it (kubernetes
 /// `pkg/controller/statefulset/stateful_set_utils.go`).
 pub(super) fn claims_of(planned: &Planned) -> Vec<PlannedClaim<'_>> {
-    let owner = planned.item.owner.name();
+    let ItemOwner::Component(owner) = planned.item.owner else { return Vec::new() };
     match &planned.item.object {
         _ if planned.operation != Operation::Create => Vec::new(),
         Object::PersistentVolumeClaim(claim) => {
@@ -72,7 +74,7 @@ pub(super) fn claims_of(planned: &Planned) -> Vec<PlannedClaim<'_>> {
 fn without_class<'p>(
     claims: &[PlannedClaim<'p>],
     standing: &LiveState,
-) -> BTreeMap<Option<&'p str>, BTreeSet<&'static str>> {
+) -> BTreeMap<Option<&'p str>, BTreeSet<Component>> {
     let mut lacking: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for claim in claims {
         let class = claim.spec.storage_class_name.as_deref();
@@ -102,11 +104,11 @@ fn takes(volume: &PersistentVolume, class: Option<&str>, namespace: &str) -> boo
 /// What is said of a class that is not there; `volumes` are those of the cluster, where they may be seen.
 fn judge(
     class: Option<&str>,
-    owners: &BTreeSet<&str>,
+    owners: &BTreeSet<Component>,
     volumes: Result<&[PersistentVolume], &kube::Error>,
     namespace: &str,
 ) -> Option<CheckLine> {
-    let whose = owners.iter().copied().collect::<Vec<_>>().join(", ");
+    let whose = owners.iter().map(|owner| owner.name()).collect::<Vec<_>>().join(", ");
     let seen = match class {
         Some(class) => format!("there is no StorageClass {class:?}, which claims of {whose} name"),
         None => format!("no StorageClass is the default one, and claims of {whose} name none"),
@@ -146,7 +148,7 @@ async fn classes(cluster: &Cluster, standing: &LiveState, claims: &[PlannedClaim
 }
 
 /// The claims that limits of the namespace refuse, a line each (kubernetes `plugin/pkg/admission/limitranger`).
-fn against(limits: &[LimitRange], claims: &[PlannedClaim<'_>]) -> Vec<CheckLine> {
+fn against(file: &DeploymentFile, limits: &[LimitRange], claims: &[PlannedClaim<'_>]) -> Vec<CheckLine> {
     let mut refused = BTreeSet::new();
     for range in limits {
         let of_claims = range.spec.iter().flat_map(|s| &s.limits).filter(|l| l.type_ == "PersistentVolumeClaim");
@@ -167,28 +169,33 @@ fn against(limits: &[LimitRange], claims: &[PlannedClaim<'_>]) -> Vec<CheckLine>
             }
         }
     }
-    let of = |(owner, detail): (&str, String)| {
-        let fix =
-            [format!("set components.{owner}.storage.size in the deployment file"), "change the limits".to_owned()];
-        with_fix(line(CheckId::Quota, LIMITS, CheckStatus::Failed, detail), Remedy::any(fix))
+    let of = |(owner, detail): (Component, String)| {
+        let size = format!("set {}.size in the deployment file", file.storage_key(owner));
+        let fix = Remedy::any([size, "change the limits".to_owned()]);
+        with_fix(line(CheckId::Quota, LIMITS, CheckStatus::Failed, detail), fix)
     };
     refused.into_iter().map(of).collect()
 }
 
-async fn limits(cluster: &Cluster, claims: &[PlannedClaim<'_>]) -> Vec<CheckLine> {
+async fn limits(cluster: &Cluster, file: &DeploymentFile, claims: &[PlannedClaim<'_>]) -> Vec<CheckLine> {
     match list_all(&cluster.api::<LimitRange>(), &ListParams::default()).await {
-        Ok(limits) => against(&limits, claims),
+        Ok(limits) => against(file, &limits, claims),
         Err(error) => vec![unseen(CheckId::Quota, LIMITS, "list limitranges", &error)],
     }
 }
 
 /// What stands in the way of the claims that are to be made. Those that an earlier deployment left are taken as they are.
-pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
+pub(super) async fn check(
+    cluster: &Cluster,
+    file: &DeploymentFile,
+    standing: &LiveState,
+    work: &ApplyPlan,
+) -> Vec<CheckLine> {
     let claims: Vec<PlannedClaim<'_>> = work.all().flat_map(claims_of).collect();
     if claims.is_empty() {
         return Vec::new();
     }
-    let lines = of(cluster, standing, &claims).await;
+    let lines = of(cluster, file, standing, &claims).await;
     if !lines.iter().any(|line| line.status > CheckStatus::Unseen) {
         return lines;
     }
@@ -198,32 +205,39 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
     };
     let left: BTreeSet<String> = left.iter().map(ResourceExt::name_any).collect();
     let made: Vec<PlannedClaim<'_>> = claims.iter().filter(|claim| !left.contains(&claim.name)).cloned().collect();
-    if made.len() == claims.len() { lines } else { of(cluster, standing, &made).await }
+    if made.len() == claims.len() { lines } else { of(cluster, file, standing, &made).await }
 }
 
-async fn of(cluster: &Cluster, standing: &LiveState, claims: &[PlannedClaim<'_>]) -> Vec<CheckLine> {
+async fn of(
+    cluster: &Cluster,
+    file: &DeploymentFile,
+    standing: &LiveState,
+    claims: &[PlannedClaim<'_>],
+) -> Vec<CheckLine> {
     if claims.is_empty() {
         return Vec::new();
     }
     let mut lines = classes(cluster, standing, claims).await;
     if standing.namespace != Some(false) {
-        lines.extend(limits(cluster, claims).await);
+        lines.extend(limits(cluster, file, claims).await);
     }
     lines
 }
 
 #[cfg(test)]
 mod tests {
-    use clearwater::config::DeploymentFile;
     use clearwater::manifest::{Inputs, render};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::fake_api;
 
-    fn work(file: &str) -> ApplyPlan {
-        let text = format!("apiVersion: clearwater/v1\n{file}");
-        let deployment = DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+    fn file(text: &str) -> DeploymentFile {
+        DeploymentFile::parse(&format!("apiVersion: clearwater/v1\n{text}"), "clearwater.yaml").unwrap()
+    }
+
+    fn work(file: &DeploymentFile) -> ApplyPlan {
+        let deployment = file.clone().deploy("ims").unwrap();
         let manifest = render(&deployment, &Inputs::default()).unwrap();
         let of = |item| Planned::new(item, None, Operation::Create);
         ApplyPlan { shared: manifest.items().iter().cloned().map(of).collect(), ..ApplyPlan::default() }
@@ -239,9 +253,10 @@ mod tests {
     }
 
     const ETCD: &str = "components: {etcd: {storage: {storageClass: fast, size: 2Gi}}}\n";
+    const EARLIER: &str = "etcdStorage: {storageClass: fast, size: 2Gi}\n";
 
     /// What is told where these objects stand; a kind that is `null` may not be listed.
-    async fn told(file: &str, standing: &LiveState, objects: Value) -> Vec<CheckLine> {
+    async fn told(text: &str, standing: &LiveState, objects: Value) -> Vec<CheckLine> {
         let (cluster, _) = fake_api::cluster(move |path| {
             let kind = path.rsplit('/').next().unwrap_or_default();
             match objects.get(kind) {
@@ -250,7 +265,8 @@ mod tests {
                 None => Some(json!({"metadata": {}, "items": []})),
             }
         });
-        check(&cluster, standing, &work(file)).await
+        let file = file(text);
+        check(&cluster, &file, standing, &work(&file)).await
     }
 
     #[tokio::test]
@@ -301,8 +317,11 @@ mod tests {
             let lines = told(ETCD, &standing, objects.clone()).await;
             assert_eq!(lines.first().map(|line| line.status), expected, "{objects}: {lines:?}");
         }
-        let [line] = &told(ETCD, &standing, of_claims("5Gi", "9Gi")).await[..] else { panic!("one line") };
-        assert_eq!(line.detail, "limitrange l takes claims of at least 5Gi, and etcd asks for 2Gi");
-        assert!(line.fix.as_ref().unwrap().to_string().starts_with("set components.etcd.storage.size"));
+        // The key is the file's own: the other one beside it would be refused.
+        for (file, key) in [(ETCD, "components.etcd.storage.size"), (EARLIER, "etcdStorage.size")] {
+            let [line] = &told(file, &standing, of_claims("5Gi", "9Gi")).await[..] else { panic!("one line") };
+            assert_eq!(line.detail, "limitrange l takes claims of at least 5Gi, and etcd asks for 2Gi");
+            assert!(line.fix.as_ref().unwrap().to_string().starts_with(&format!("set {key} in")), "{line:?}");
+        }
     }
 }

@@ -27,7 +27,7 @@ use super::open::{Late, NamesGate};
 use super::unit::{Applied, Unit, Units, Written};
 use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::checks::{beside, heed};
-use crate::apply::preflight;
+use crate::apply::preflight::{self, counts};
 use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
@@ -198,7 +198,8 @@ async fn looked(
         let (outcome, summary) = checks::late("written", unseen);
         return Err(Stop::unwritten(outcome, summary));
     }
-    agreed(options, scope, &standing, &work, unseen, emitter, steering).await?;
+    let counts = counts::others(cluster, &options.deployment, scope, &standing).await;
+    agreed(options, scope, &work, counts, unseen, emitter, steering).await?;
     Ok((skew, standing, work))
 }
 
@@ -266,8 +267,8 @@ async fn checked(
 async fn agreed(
     options: &UpOptions,
     scope: &Scope,
-    standing: &LiveState,
     work: &ApplyPlan,
+    counts: Vec<Advice>,
     unseen: Unseen,
     emitter: &mut Emitter,
     steering: &mut Steering,
@@ -281,7 +282,6 @@ async fn agreed(
     };
     let pending = scope.parts.iter().filter_map(waiting).collect();
     emitter.emit(EventKind::Planned { changes, pending }).await;
-    let counts = standing.other_counts(&options.deployment, scope);
     for text in stale.map(Advice::from).into_iter().chain(counts) {
         emitter.emit(EventKind::Notice { text }).await;
     }
