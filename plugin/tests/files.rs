@@ -1,5 +1,6 @@
 //! Files that the command line names: one rule for all that read one.
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -94,7 +95,8 @@ fn what_is_torn_or_drawn_by_lot_is_no_log() {
     tar.append_data(&mut header, "bono.log", logs.as_bytes()).unwrap();
     let tar = tar.into_inner().unwrap().finish().unwrap();
     // As good as drawn by lot, and the same each time.
-    let lot: Vec<u8> = (0_u32..1000).map(|n| (n.wrapping_mul(2_654_435_761).rotate_left(n % 32) >> 11) as u8).collect();
+    let lot: Vec<u8> =
+        (0_u32..1000).map(|n| (n.wrapping_mul(2_654_435_761).rotate_left(n % 32) >> 11).to_le_bytes()[0]).collect();
     let cut = |bytes: &[u8], from: usize, to: usize| bytes[from..to].to_vec();
     let (middle, end) = (zip.len() / 2, zip.len());
     // (name, bytes, the code where it is named, the code where it lies among others)
@@ -121,7 +123,7 @@ fn what_is_torn_or_drawn_by_lot_is_no_log() {
         ("both-json.log", ["+ bono-0 › bono\n", &docker].concat().into_bytes(), 0, 0),
         // What is text is read, whatever it is called, and in whichever encoding.
         ("text.zip", logs.clone().into_bytes(), 0, 0),
-        ("latin.log", logs.replace("Error", "F\u{fc}hler").chars().map(|c| c as u8).collect(), 0, 0),
+        ("latin.log", logs.replace("Error", "F\u{fc}hler").chars().map(|c| u8::try_from(c).unwrap()).collect(), 0, 0),
         // As many zeros as were cut from its beginning while it was written.
         ("holed.log", [vec![0; 100_000], logs.into_bytes()].concat(), 0, 0),
     ];

@@ -38,14 +38,14 @@ pub(super) struct EtcdArgs {
 impl EtcdArgs {
     /// The same flags, each after a blank, as they are typed again.
     pub(super) fn typed(&self) -> String {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
         let flags = [
             ("--etcd-endpoint", self.etcd_endpoint.clone()),
-            ("--etcd-cacert", path(&self.etcd_cacert)),
-            ("--etcd-cert", path(&self.etcd_cert)),
-            ("--etcd-key", path(&self.etcd_key)),
+            ("--etcd-cacert", path(self.etcd_cacert.as_ref())),
+            ("--etcd-cert", path(self.etcd_cert.as_ref())),
+            ("--etcd-key", path(self.etcd_key.as_ref())),
             ("--etcd-user", self.etcd_user.clone()),
-            ("--etcd-password-file", path(&self.etcd_password_file)),
+            ("--etcd-password-file", path(self.etcd_password_file.as_ref())),
         ];
         let mut all: String =
             flags.into_iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", typed(&value?)))).collect();

@@ -197,6 +197,23 @@ mod tests {
     use super::*;
     use crate::fake_api;
 
+    /// How CoreDNS' file has it is no fault of who runs this.
+    #[tokio::test]
+    async fn an_endpoint_that_cannot_be_used_is_the_fault_of_whoever_named_it() {
+        let (cluster, _) =
+            fake_api::cluster(|path| path.ends_with("/services").then(|| serde_json::json!({"items": []})));
+        for endpoint in ["https://127.0.0.1:1", "http://"] {
+            for named in [None, Some(endpoint.to_owned())] {
+                let is_named = named.is_some();
+                let access = EtcdAccess { endpoint: named, ..EtcdAccess::default() };
+                let error = connect(&cluster, endpoint, &access).await.err().unwrap();
+                assert_eq!(matches!(error, DnsError::Backend { .. }), is_named, "{error}");
+                assert_eq!(matches!(error, DnsError::Etcd { .. }), !is_named, "{error}");
+                assert!(error.to_string().contains(&format!("etcd at {endpoint}: ")), "{error}");
+            }
+        }
+    }
+
     /// Nothing listens there: who comes so far would have sent it.
     #[tokio::test]
     async fn a_password_goes_over_no_open_network_unless_that_is_allowed() {
