@@ -2,6 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
+use clearwater::config::DnsBackend;
 use clearwater::event::{CheckLine, Command, Event};
 use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy, StoppedProgram};
 use clearwater_kube::status::Status;
@@ -58,6 +59,23 @@ pub(crate) fn command_in(words: &str, namespace: &str) -> String {
     kubectl(&format!("clearwater {words}"), namespace)
 }
 
+/// How `dns-patch` was told to reach etcd, each flag after a blank.
+static ETCD: RwLock<String> = RwLock::new(String::new());
+
+/// Has each `dns-patch` that is advised from now on reach the same etcd.
+pub(crate) fn at_etcd(flags: String) {
+    *ETCD.write().unwrap_or_else(PoisonError::into_inner) = flags;
+}
+
+/// A `dns-patch` about the same deployment, by this backend where it is told.
+fn dns_patch(deed: &str, namespace: Option<&str>, backend: Option<DnsBackend>) -> String {
+    let backend = backend.map_or_else(String::new, |backend| format!(" --backend {}", backend.name()));
+    let words = format!("dns-patch{deed}{backend}");
+    let command = namespace.map_or_else(|| command(&words), |namespace| command_in(&words, namespace));
+    let made_of = MADE_OF.read().unwrap_or_else(PoisonError::into_inner);
+    command + made_of.as_deref().unwrap_or_default() + &ETCD.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A command of kubectl's to the same cluster.
 pub(crate) fn kubectl(words: &str, namespace: &str) -> String {
     let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
@@ -74,6 +92,11 @@ pub(crate) fn text(advice: &Advice) -> String {
     advice.worded(&word)
 }
 
+/// A deed as it is typed.
+pub(crate) fn deed(remedy: &Remedy) -> String {
+    remedy.worded(&word)
+}
+
 /// All of these as they are printed.
 pub(crate) fn texts(all: &[Advice]) -> Vec<String> {
     all.iter().map(text).collect()
@@ -87,7 +110,7 @@ pub(crate) fn worded(event: Event) -> Event {
 /// Lines of checks with every remedy in words.
 pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>) {
     for line in lines {
-        line.fix = line.fix.take().map(|fix| Remedy::Text(fix.worded(&word)));
+        line.fix = line.fix.take().map(|fix| Remedy::Text(deed(&fix)));
     }
 }
 
@@ -175,17 +198,12 @@ fn allow(permission: &Permission) -> Option<String> {
 fn names(deed: &NamesDeed) -> Option<String> {
     let text = match deed {
         NamesDeed::Put { namespace, backend, clients } => {
-            let backend = backend.map_or_else(String::new, |b| format!(" --backend {}", b.name()));
-            let put = format!("dns-patch{backend}{}", if *clients { " --clients" } else { "" });
-            return Some(match namespace {
-                None => of_same(&put),
-                Some(namespace) => command_in(&put, namespace),
-            });
+            return Some(dns_patch(if *clients { " --clients" } else { "" }, namespace.as_deref(), *backend));
         }
-        NamesDeed::Remove(namespace) => return Some(command_in("dns-patch --remove", namespace)),
-        NamesDeed::Check => return Some(command("dns-patch --check")),
+        NamesDeed::Remove { namespace, backend } => return Some(dns_patch(" --remove", Some(namespace), *backend)),
+        NamesDeed::Check { backend } => return Some(dns_patch(" --check", None, *backend)),
         NamesDeed::Explain => {
-            return Some(format!("{}, which shows what each server answers", command("dns-patch --explain")));
+            return Some(format!("{}, which shows what each server answers", dns_patch(" --explain", None, None)));
         }
         NamesDeed::Choose(backend) => return Some(format!("add --backend {}", backend.name())),
         NamesDeed::Print => "print the records with --backend print",
@@ -205,7 +223,6 @@ mod tests {
 
     use clap::CommandFactory;
     use clearwater::component::Component;
-    use clearwater::config::DnsBackend;
 
     use super::*;
     use crate::cli::Cli;
@@ -255,8 +272,9 @@ mod tests {
         ];
         let names = [
             NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns), clients: true },
-            NamesDeed::Remove("ims".to_owned()),
-            NamesDeed::Check,
+            NamesDeed::Remove { namespace: "ims".to_owned(), backend: None },
+            NamesDeed::Remove { namespace: "ims".to_owned(), backend: Some(DnsBackend::Etcd) },
+            NamesDeed::Check { backend: Some(DnsBackend::Endpoints) },
             NamesDeed::Explain,
             NamesDeed::Choose(DnsBackend::Coredns),
             NamesDeed::Print,

@@ -24,6 +24,7 @@ use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
 use crate::output::Word;
 
+pub(crate) use client::{certificate_at, key_at};
 pub(crate) use namespace::Namespace;
 
 /// What stands over them where they are told.

@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clearwater::config::ConfigErrors;
+use clearwater::dns::RecordsError;
 use clearwater::event::CancelReason;
 use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
@@ -170,6 +171,8 @@ impl CliError {
                 | DnsError::Unwell { .. }
                 | DnsError::NoReload { .. }
                 | DnsError::NotConfirmed => exit::REFUSED,
+                // Where a component has no address yet, nothing was said wrong.
+                DnsError::Records(RecordsError::NoAddress { .. }) => exit::FAILURE,
                 DnsError::Backend { .. } | DnsError::Records(_) | DnsError::Name(_) => exit::USAGE,
                 DnsError::Interrupted { .. } => exit::INTERRUPTED,
                 _ => exit::FAILURE,
@@ -188,19 +191,34 @@ impl CliError {
 /// or longer than any. The command line is wrong then; of what is right and could not be read, or has nothing in it, it is not.
 fn is_other(why: &io::Error) -> bool {
     use io::ErrorKind::{
-        FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, UnexpectedEof, Unsupported,
+        FileTooLarge, InvalidData, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, UnexpectedEof,
+        Unsupported,
     };
-    matches!(
-        why.kind(),
-        NotFound
-            | IsADirectory
-            | NotADirectory
-            | InvalidData
-            | InvalidInput
-            | FileTooLarge
-            | UnexpectedEof
-            | Unsupported
-    )
+    is_no_file(why)
+        || matches!(
+            why.kind(),
+            NotFound
+                | IsADirectory
+                | NotADirectory
+                | InvalidData
+                | InvalidInput
+                | InvalidFilename
+                | FileTooLarge
+                | UnexpectedEof
+                | Unsupported
+        )
+}
+
+/// Whether it is a link that leads to itself, or a socket: there is no name for either yet.
+#[cfg(unix)]
+fn is_no_file(why: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(why).is_some_and(|error| [Errno::LOOP, Errno::NXIO].contains(&error))
+}
+
+#[cfg(not(unix))]
+const fn is_no_file(_: &io::Error) -> bool {
+    false
 }
 
 /// Why a file was not written, and what to do.

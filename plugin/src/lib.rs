@@ -19,6 +19,7 @@ mod drive;
 mod duration;
 mod error;
 pub mod exit;
+mod outfile;
 mod output;
 mod question;
 mod reporter;

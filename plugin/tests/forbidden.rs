@@ -217,6 +217,32 @@ fn one_kind_after_the_other() {
     insta::assert_snapshot!(table);
 }
 
+/// Who may not write is told so before anything is, with the rights that are missing.
+#[test]
+fn who_may_not_autoscale_is_told_which_rights_that_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::with(Manners::Forbidding("horizontalpodautoscalers"), deployment(dir.path()));
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    for (line, expected, rights) in [
+        ("autoscale --list", 1, "the right to list horizontalpodautoscalers.autoscaling"),
+        (
+            "autoscale sprout --max 3",
+            4,
+            "the rights to create horizontalpodautoscalers.autoscaling, list horizontalpodautoscalers.autoscaling, patch \
+             horizontalpodautoscalers.autoscaling",
+        ),
+        (
+            "autoscale sprout --remove",
+            4,
+            "the rights to delete horizontalpodautoscalers.autoscaling, list horizontalpodautoscalers.autoscaling",
+        ),
+    ] {
+        let (code, said) = run(dir.path(), line);
+        let is_told = said.contains(&format!("namespace ims: needs {rights}"));
+        assert!(code == expected && is_told, "{line}: {code} {said}");
+    }
+}
+
 /// What may not be read for want of one right is one line.
 #[test]
 fn a_report_goes_to_standard_output_and_says_few_words() {

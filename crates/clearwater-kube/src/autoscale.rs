@@ -31,10 +31,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, code_of, is_forbidden, list_all, no_namespace, say};
+use crate::kinds;
 use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
 use crate::pod::object::own_container;
+use crate::rights::{MissingRights, Right, Task, missing_to};
 
 /// The version of the format of [`Autoscalers`].
 pub const VERSION: u32 = 1;
@@ -81,6 +83,9 @@ pub enum AutoscaleError {
     /// Nothing measures pods.
     #[error("the cluster measures no pods (API metrics.k8s.io: {}), so an autoscaler would do nothing", say(.0))]
     NoMetrics(#[source] kube::Error),
+    /// The user may not do what it takes.
+    #[error(transparent)]
+    Rights(#[from] MissingRights),
     /// The API server could not be asked, or refuses.
     #[error(transparent)]
     Api(FailedAt),
@@ -101,6 +106,7 @@ impl Remedied for AutoscaleError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::Refused(refusal) => return refusal.remedy(),
+            Self::Rights(missing) => return missing.remedy(),
             Self::Bounds(_) | Self::Api(_) => return None,
             Self::NoNamespace(_) => Remedy::ChooseNamespace,
             Self::Absent(..) => Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]),
@@ -192,12 +198,16 @@ fn requests_cpu(container: &Container) -> bool {
     [&resources.requests, &resources.limits].into_iter().flatten().any(|map| map.contains_key("cpu"))
 }
 
-async fn snapshot(cluster: &Cluster) -> Result<Snapshot, AutoscaleError> {
+/// What stands, once it is known that the user may look at it and do this with autoscalers.
+async fn snapshot(cluster: &Cluster, verbs: &[&'static str]) -> Result<Snapshot, AutoscaleError> {
+    let autoscaler = kinds::HORIZONTAL_POD_AUTOSCALER;
+    let writes = verbs.iter().map(|verb| Right::new(verb, autoscaler.group(), autoscaler.plural)).collect();
+    MissingRights::unless_none(cluster, missing_to(cluster, Task::Autoscale, &writes).await)?;
     let all = ListParams::default();
     let mut snapshot = Snapshot::default();
     let deployments = list_all(&cluster.api::<DeploymentObject>(), &all).await;
-    let sets = list_all(&cluster.api::<StatefulSet>(), &all).await;
     let deployments = deployments.map_err(AutoscaleError::api("listing deployments"))?;
+    let sets = list_all(&cluster.api::<StatefulSet>(), &all).await;
     let sets = sets.map_err(AutoscaleError::api("listing statefulsets"))?;
     if deployments.is_empty() && sets.is_empty() && cluster.lacks_namespace().await {
         return Err(AutoscaleError::NoNamespace(cluster.namespace.clone()));
@@ -227,8 +237,8 @@ fn is_of(autoscaler: &HorizontalPodAutoscaler, kind: WorkloadKind, name: &str) -
 /// measures pods. `dry_run` has the API server check what would be written.
 ///
 /// # Errors
-/// What may not shrink at any moment, what is not there, bounds that make no sense, somebody else's autoscaler, or what
-/// the API server answered.
+/// What may not shrink at any moment, what is not there, bounds that make no sense, somebody else's autoscaler, rights that are
+/// missing, or what the API server answered.
 pub async fn autoscale(
     cluster: &Cluster,
     release: Option<Release>,
@@ -237,7 +247,7 @@ pub async fn autoscale(
     dry_run: bool,
 ) -> Result<Written, AutoscaleError> {
     elasticity.check()?;
-    let snapshot = snapshot(cluster).await?;
+    let snapshot = snapshot(cluster, &["create", "patch"]).await?;
     let release = release.unwrap_or_else(|| subject::release(&snapshot));
     check_autoscale(release, component)?;
     let workloads = subject::workloads(&snapshot, component);
@@ -326,9 +336,9 @@ async fn metrics(cluster: &Cluster, component: Component) -> Result<Option<Strin
 /// The autoscalers that own workloads of components, whoever made them.
 ///
 /// # Errors
-/// Where the workloads or the autoscalers could not be listed.
+/// Where the workloads or the autoscalers may not be listed, or could not be.
 pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
-    let snapshot = snapshot(cluster).await?;
+    let snapshot = snapshot(cluster, &[]).await?;
     let all = autoscalers(cluster).await?;
     let mut found = Vec::new();
     for component in Component::ALL {
@@ -382,9 +392,9 @@ fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> ListedAut
 /// is.
 ///
 /// # Errors
-/// Where they could not be listed, are somebody else's, or could not be removed.
+/// Where they may not be listed and removed, are somebody else's, or that could not be done.
 pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<String>, AutoscaleError> {
-    let snapshot = snapshot(cluster).await?;
+    let snapshot = snapshot(cluster, &["delete"]).await?;
     let all = autoscalers(cluster).await?;
     let api = cluster.api::<HorizontalPodAutoscaler>();
     let mut removed = Vec::new();

@@ -9,9 +9,11 @@ pub(crate) mod answer;
 mod body;
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clearwater::text::limit;
@@ -23,7 +25,6 @@ use hyper::body::Bytes;
 use kube::Client;
 use kube::client::Body;
 use kube::client::retry::RetryPolicy;
-use thiserror::Error;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::BoxError;
 use tower::retry::Policy;
@@ -36,7 +37,7 @@ use self::body::{Events, Paced};
 /// that is advised).
 const LONGEST: usize = 16 << 20;
 /// The API server did not answer in time.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("{}{}", no_api_answer(*.within), again(*.last))]
 pub(crate) struct Late {
     within: Duration,
@@ -90,26 +91,52 @@ fn again(last: Option<StatusCode>) -> String {
     last.map_or(String::new(), |status| format!(": it said {status}, which is to ask again later"))
 }
 
-/// After how long it is said what is waited for; it is said again after twice as long.
+/// After how long it is said what is waited for.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What is asked again so soon after it came to nothing is still waited for. No pause between tries is longer.
+/// So long after a word the next is said. What is asked again so soon after it came to nothing is still waited for: no pause between
+/// tries is longer.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What came to nothing: when a word of it is due, and when its last try ended.
 type Tries = HashMap<String, (Instant, Instant)>;
 
-/// Whether the API server is there at all. One that has answered nothing yet, and was silent for all of a request's time, is asked
-/// nothing more for a moment: what asks one thing after the other waits for it once.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is remembered from one request to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    tries: Tries,
+    heard: Heard,
+    /// When a word was last said of what is waited for: of many things at once one is told.
+    said: Option<Instant>,
+}
+
+/// Whether the API server is there at all. One that has answered nothing yet, and of which nothing that is of use came in the time of a
+/// request, is asked nothing more for a moment: what asks one thing after the other waits for it once.
+#[derive(Debug, Default)]
 enum Heard {
     /// Nothing was asked, or is still awaited.
     #[default]
     Nothing,
-    /// Nothing came in all of the time that a request has, and when that was.
-    Silence(Instant),
+    /// It was silent, could not be reached, or asked for patience; when that was given up.
+    Silence(Instant, Mute),
     /// It has answered.
     Answer,
+}
+
+/// Why a server was waited for in vain, told again to who asks a moment later.
+#[derive(Clone, Debug)]
+struct Mute(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Mute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Mute {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
 }
 
 /// So long what never answered is not asked again. It is shorter than any pause of who tries for longer.
@@ -133,12 +160,11 @@ pub struct RequestPolicy {
     /// When all requests together must be over.
     until: Option<Instant>,
     tell: Arc<dyn Fn(&str) + Send + Sync>,
-    tries: Arc<Mutex<Tries>>,
-    heard: Arc<Mutex<Heard>>,
+    memory: Arc<Mutex<Memory>>,
 }
 
-impl std::fmt::Debug for RequestPolicy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RequestPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestPolicy").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
@@ -153,11 +179,12 @@ impl RequestPolicy {
     /// Each request within a time: to the end of its answer or, of what lasts (a watch, a log that is followed, a connection
     /// into a pod), to the beginning. Of a log that is read to its end each piece has that time.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, until: None, tell: Arc::new(|_| ()), tries: Arc::default(), heard: Arc::default() }
+        Self { timeout, until: None, tell: Arc::new(|_| ()), memory: Arc::default() }
     }
 
     /// The same, and what is waited for longer than 5 s, in one try or in several, is told, and again every 10 s: a request
-    /// as `the API server: GET /api/v1/pods`, and what was asked inside of pods as `pod ellis-0, port 80: GET /`.
+    /// as `the API server: GET /api/v1/pods`, and what was asked inside of pods as `pod ellis-0, port 80: GET /`. Of what is
+    /// waited for at once, one is told.
     #[must_use]
     pub fn telling(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { tell: Arc::new(tell), ..self }
@@ -200,10 +227,10 @@ impl RequestPolicy {
         trying: impl Future<Output = T>,
         is_good: impl FnOnce(&T) -> bool,
     ) -> T {
-        let before = self.tries().get(what).filter(|(_, ended)| ended.elapsed() < AGAIN).map(|(due, _)| *due);
+        let before = self.memory().tries.get(what).filter(|(_, ended)| ended.elapsed() < AGAIN).map(|(due, _)| *due);
         let mut due = before.unwrap_or_else(|| Instant::now() + SOON);
         let done = self.telling_from(&mut due, || what.to_owned(), trying).await;
-        let mut tries = self.tries();
+        let Memory { tries, .. } = &mut *self.memory();
         if is_good(&done) {
             tries.remove(what);
         } else {
@@ -214,28 +241,52 @@ impl RequestPolicy {
     }
 
     /// Why nothing need be asked now, where it is so.
-    fn mute(&self) -> Option<Late> {
-        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(heard, Heard::Silence(since) if since.elapsed() < MUTE).then(|| Late::of_request(self.timeout))
-    }
-
-    /// Takes in what a request came to.
-    fn hear<T>(&self, done: &Result<T, BoxError>) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match (*heard, done) {
-            (_, Ok(_)) => *heard = Heard::Answer,
-            (Heard::Nothing | Heard::Silence(_), Err(error)) => {
-                let late = error.downcast_ref::<Late>();
-                if late.is_some_and(|late| late.limit == TimeLimit::Request && late.last.is_none()) {
-                    *heard = Heard::Silence(Instant::now());
-                }
-            }
-            (Heard::Answer, Err(_)) => {}
+    fn mute(&self) -> Option<Mute> {
+        match &self.memory().heard {
+            Heard::Silence(since, mute) if since.elapsed() < MUTE => Some(mute.clone()),
+            _ => None,
         }
     }
 
-    fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
-        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes in what a request came to that was begun then.
+    fn hear<T>(&self, done: Result<T, BoxError>, began: Instant) -> Result<T, BoxError> {
+        let Memory { heard, .. } = &mut *self.memory();
+        let error = match done {
+            Ok(answer) => {
+                *heard = Heard::Answer;
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let is_silence = match error.downcast_ref::<Late>() {
+            Some(late) => late.limit == TimeLimit::Request,
+            // Who cannot be reached is given up a little earlier.
+            None => began.elapsed() >= self.timeout / 2,
+        };
+        if matches!(heard, Heard::Answer) || !is_silence {
+            return Err(error);
+        }
+        let mute = Mute(error.into());
+        *heard = Heard::Silence(Instant::now(), mute.clone());
+        Err(mute.into())
+    }
+
+    /// Tells what is waited for, unless something was told a moment ago. Yields when it is due again.
+    fn say(&self, what: &str) -> Instant {
+        let now = Instant::now();
+        {
+            let mut memory = self.memory();
+            if let Some(next) = memory.said.map(|at| at + AGAIN).filter(|next| *next > now) {
+                return next;
+            }
+            memory.said = Some(now);
+        }
+        (self.tell)(what);
+        now + AGAIN
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn telling_from<T>(
@@ -249,10 +300,7 @@ impl RequestPolicy {
             tokio::select! {
                 // A word that is due is told, however soon the try ends.
                 biased;
-                () = sleep_until(*due) => {
-                    (self.tell)(&what());
-                    *due = Instant::now() + SOON * 2;
-                }
+                () = sleep_until(*due) => *due = self.say(&what()),
                 done = &mut waiting => return done,
             }
         }
@@ -266,16 +314,16 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let (client, policy) = (client.clone(), policy.clone());
         async move {
-            if let Some(late) = policy.mute() {
-                return Err(BoxError::from(late));
+            if let Some(mute) = policy.mute() {
+                return Err(BoxError::from(mute));
             }
+            let began = Instant::now();
             let what = format!("the API server: {} {}", request.method(), request.uri().path());
             let answering = answered(client, request, policy.limit());
             let is_good =
                 |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
             let done = policy.tried(&what, answering, is_good).await;
-            policy.hear(&done);
-            done
+            policy.hear(done, began)
         }
     });
     Client::new(service, namespace)
@@ -329,7 +377,11 @@ async fn asked(client: Client, mut request: Request<Body>, last: &AtomicU16) -> 
     let mut policy = RetryPolicy::server_retry();
     loop {
         let again = <RetryPolicy as Policy<_, Response<Body>, BoxError>>::clone_request(&mut policy, &request);
-        let mut answer = client.send(request).await.map_err(BoxError::from);
+        // What it is of is told by the client around this one.
+        let mut answer = client.send(request).await.map_err(|error| match error {
+            kube::Error::Service(error) => error,
+            other => other.into(),
+        });
         let Some(mut again) = again else { return answer };
         let Some(pause) = Policy::retry(&mut policy, &mut again, &mut answer) else { return answer };
         last.store(answer.map_or(0, |answer| answer.status().as_u16()), Ordering::Relaxed);

@@ -43,7 +43,7 @@ use crate::exposure::SIP;
 use crate::observe::snapshot::{component_of, ready};
 use crate::pod::object::own_container;
 use crate::pod::{AskError, Tunnel, TunnelProtocol};
-use crate::rights::{self, Scope, Task};
+use crate::rights::{self, MissingRights, Scope, Task};
 
 /// How phones reach bono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +62,8 @@ pub enum ExerciseError {
     #[error(transparent)]
     List(FailedAt),
     /// The user may not do what it takes.
-    #[error("namespace {namespace}: needs the right{} to {}", if .missing.len() == 1 { "" } else { "s" }, .missing.join(", "))]
-    Rights {
-        /// The namespace.
-        namespace: String,
-        /// The rights that are missing, as `get pods/exec`.
-        missing: Vec<String>,
-    },
+    #[error(transparent)]
+    Rights(#[from] MissingRights),
     /// There is no bono that could be asked.
     #[error("no pod of bono in {namespace} is ready ({pods} {})", if *.pods == 1 { "is there" } else { "are there" })]
     NoBono {
@@ -95,7 +90,7 @@ impl ExerciseError {
     /// Whether the user may not do what it takes.
     pub fn is_of_rights(&self) -> bool {
         match self {
-            Self::Rights { .. } => true,
+            Self::Rights(_) => true,
             Self::List(failed) => is_forbidden(failed.source.as_ref()),
             Self::NoBono { .. } | Self::NoNamespace { .. } | Self::NoStand { .. } => false,
         }
@@ -145,9 +140,7 @@ impl Bonos {
             Via::Pod => rights::missing_with_exec(client, namespace, Task::Test).await,
             Via::Address(_) => rights::missing(client, namespace, Task::Test, Scope::Namespace).await,
         };
-        if !missing.is_empty() {
-            return Err(ExerciseError::Rights { namespace: namespace.clone(), missing });
-        }
+        MissingRights::unless_none(cluster, missing)?;
         let bonos = Self { cluster: cluster.clone(), via, ways: AtomicUsize::new(1), next: AtomicUsize::new(0) };
         if via == Via::Pod {
             bonos.look(0).await?;

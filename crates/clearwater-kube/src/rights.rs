@@ -14,7 +14,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::remedy::Remedy;
+use clearwater::remedy::{Remedied, Remedy};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -133,12 +133,46 @@ pub(crate) async fn may_run_inside(client: &Client, namespace: &str) -> bool {
     missing_of(client, namespace, table::RUN_INSIDE.iter()).await.is_empty()
 }
 
+/// Those rights in the namespace that a task cannot do without, to look and to do these `writes`, and that the user has not got.
+pub(crate) async fn missing_to(cluster: &Cluster, task: Task, writes: &BTreeSet<Right>) -> Vec<String> {
+    let needed = asked(&[task], writes, minor(&cluster.client).await);
+    let needed = needed.into_iter().filter(|(_, without)| without.is_none()).map(|(right, _)| right);
+    missing_among(&cluster.client, &cluster.namespace, needed).await
+}
+
 async fn missing_of(client: &Client, namespace: &str, rules: impl Iterator<Item = &AccessRule>) -> Vec<String> {
     let minor = minor(client).await;
     let needed: BTreeSet<Right> =
         rules.filter(|r| r.without.is_none() && r.always(minor)).flat_map(AccessRule::rights).collect();
+    missing_among(client, namespace, needed).await
+}
+
+async fn missing_among(client: &Client, namespace: &str, needed: impl IntoIterator<Item = Right>) -> Vec<String> {
     let answers = ask(client, namespace, needed.into_iter().map(|r| (r, ()))).await;
     answers.into_iter().filter(|(.., has)| matches!(has, Ok(false))).map(|(right, ..)| right.to_string()).collect()
+}
+
+/// The user may not do what something takes.
+#[derive(Debug, thiserror::Error)]
+#[error("namespace {namespace}: needs the right{} to {}", if .missing.len() == 1 { "" } else { "s" }, .missing.join(", "))]
+pub struct MissingRights {
+    /// The namespace.
+    pub namespace: String,
+    /// The rights that are missing, as `get pods/exec`.
+    pub missing: Vec<String>,
+}
+
+impl MissingRights {
+    /// `Ok` where nothing is missing.
+    pub(crate) fn unless_none(cluster: &Cluster, missing: Vec<String>) -> Result<(), Self> {
+        if missing.is_empty() { Ok(()) } else { Err(Self { namespace: cluster.namespace.clone(), missing }) }
+    }
+}
+
+impl Remedied for MissingRights {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(grant(&self.namespace))
+    }
 }
 
 /// What to do where a right is missing.

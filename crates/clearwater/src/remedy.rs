@@ -145,10 +145,18 @@ pub enum NamesDeed {
         /// With what SIP clients look for.
         clients: bool,
     },
-    /// Take the names of the deployment in this namespace out of the cluster's DNS.
-    Remove(String),
+    /// Take the names of the deployment in this namespace out of the cluster's DNS, by this backend where it is told.
+    Remove {
+        /// The deployment's namespace.
+        namespace: String,
+        /// The backend.
+        backend: Option<DnsBackend>,
+    },
     /// Compare what is answered with what must be.
-    Check,
+    Check {
+        /// The backend, where it is told.
+        backend: Option<DnsBackend>,
+    },
     /// Show what each server answers.
     Explain,
     /// Take another backend.
@@ -272,6 +280,9 @@ impl fmt::Display for Permission {
 
 impl fmt::Display for NamesDeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |f: &mut fmt::Formatter<'_>, backend: Option<DnsBackend>| {
+            backend.map_or(Ok(()), |backend| write!(f, " by the backend {}", backend.name()))
+        };
         match self {
             Self::Put { namespace, backend, clients } => {
                 f.write_str("put the names of the deployment")?;
@@ -279,15 +290,17 @@ impl fmt::Display for NamesDeed {
                     write!(f, " in namespace {namespace}")?;
                 }
                 f.write_str(" into the cluster's DNS")?;
-                if let Some(backend) = backend {
-                    write!(f, " by the backend {}", backend.name())?;
-                }
+                by(f, *backend)?;
                 f.write_str(if *clients { ", with what SIP clients look for" } else { "" })
             }
-            Self::Remove(namespace) => {
-                write!(f, "take the names of the deployment in namespace {namespace} out of the cluster's DNS")
+            Self::Remove { namespace, backend } => {
+                write!(f, "take the names of the deployment in namespace {namespace} out of the cluster's DNS")?;
+                by(f, *backend)
             }
-            Self::Check => f.write_str("have the names checked"),
+            Self::Check { backend } => {
+                f.write_str("have the names checked")?;
+                by(f, *backend)
+            }
             Self::Explain => f.write_str("look at what each server answers"),
             Self::Choose(backend) => write!(f, "choose the backend {}", backend.name()),
             Self::Print => f.write_str("print the records"),
@@ -339,7 +352,7 @@ impl Clean for Remedy {
             Self::Sentence(parts) | Self::AnyOf(parts) => parts.iter_mut().for_each(Clean::clean),
             // Names of Kubernetes hold nothing that has to be made printable, but who knows where one was read.
             Self::Names(NamesDeed::Put { namespace, .. }) => namespace.clean(),
-            Self::Names(NamesDeed::Remove(namespace)) => namespace.clean(),
+            Self::Names(NamesDeed::Remove { namespace, .. }) => namespace.clean(),
             Self::StartProgram(stopped) => {
                 stopped.pod.clean();
                 stopped.program.clean();

@@ -121,7 +121,11 @@ impl Autoscale {
     }
 
     async fn listed(&self, context: &mut Context, cluster: &Cluster) -> Result<u8, CliError> {
-        let seen = list(cluster).await.map_err(wrong)?;
+        let seen = list(cluster).await.map_err(|error| match error {
+            // Nothing was to become ready: it could not be looked.
+            AutoscaleError::Rights(_) => CliError::Connection(advice::said(&error)),
+            error => wrong(error),
+        })?;
         match self.output {
             Some(format) => context.results().value(format, &seen)?,
             None => context.results().styled(&table(&seen))?,
@@ -138,7 +142,7 @@ fn wrong(error: AutoscaleError) -> CliError {
         AutoscaleError::Refused(_) | AutoscaleError::NoRequest { .. } | AutoscaleError::Owned { .. } => {
             CliError::Refused(text)
         }
-        AutoscaleError::NoMetrics(_) => CliError::Unready(text),
+        AutoscaleError::NoMetrics(_) | AutoscaleError::Rights(_) => CliError::Unready(text),
         _ => CliError::Connection(text),
     }
 }

@@ -14,7 +14,6 @@ use clearwater_kube::backup::{BackupOptions, backup, note};
 use jiff::Timestamp;
 
 pub(super) use self::steps::Steps;
-use super::report::refuse_taken;
 use crate::advice;
 use crate::arguments::{PlaceArgs, USUAL};
 use crate::bounded::{self, LARGEST};
@@ -22,6 +21,7 @@ use crate::context::Context;
 use crate::drive::drive;
 use crate::error::CliError;
 use crate::exit;
+use crate::outfile;
 use crate::output::Format;
 use crate::runtime::block_on;
 
@@ -88,10 +88,10 @@ impl Backup {
         if is_piped && self.output.is_some() {
             return Err(CliError::Usage("--to - and --output both write to standard output".to_owned()));
         }
-        if let Some(path) = self.to.as_ref().filter(|path| !is_piped && !path.is_dir()) {
-            refuse_taken(path)?;
-        }
         let namespace = PlaceArgs::named(self.filename.clone()).namespace(context, self.output.is_none())?;
+        if !is_piped {
+            outfile::can_be_made(&self.place(&namespace, Timestamp::now()))?;
+        }
         let mut options = BackupOptions::new().at_once(self.at_once);
         options.accounts.clone_from(&self.account);
         options.deployment = self.deployment()?;

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::event::Change;
 use clearwater_kube::Cluster;
-use clearwater_kube::dns::{DnsAction, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
+use clearwater_kube::dns::{DnsAction, DnsError, DnsOptions, Form, Patched, check, explain, patch, print, zone};
 
 use crate::advice;
 use crate::arguments::{FileArgs, one_of};
@@ -128,6 +128,7 @@ impl DnsPatch {
             ));
         }
         let deployment = self.file.deployment(context, self.output.and_then(Output::format).is_none())?;
+        advice::at_etcd(self.etcd.typed());
         let mut options = DnsOptions::new(deployment.clone())
             .backend(self.backend)
             .action(if self.remove { DnsAction::Remove } else { DnsAction::Put })
@@ -185,8 +186,7 @@ impl DnsPatch {
             Some(_) => CliError::Connection(advice::said(&error)),
             None => error.into(),
         };
-        let plan = plan(cluster, &options.clone().restart()).await.map_err(could_not_look)?;
-        let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
+        let (plan, findings) = check(cluster, options).await.map_err(could_not_look)?;
         let is_unknown = !findings.unasked.is_empty();
         let (outcome, code) = match (findings.problems.is_empty(), is_unknown) {
             (false, _) => (PatchOutcome::Stale, exit::PENDING),

@@ -9,11 +9,11 @@ use clearwater::order::{Graph, Policy};
 use clearwater::text::counted;
 use clearwater_kube::apply::random_keys;
 
-use super::report::write_private;
 use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
+use crate::outfile;
 use crate::output::Format;
 
 /// Show the Kubernetes objects of a deployment, or write them for tools that apply them: kustomize, Argo CD, Flux, Helm
@@ -170,7 +170,7 @@ fn write(context: &mut Context, dir: &Path, files: &Files) -> Result<(), CliErro
             continue;
         }
         let shown = path.display();
-        match write_private(&path, text.as_bytes()) {
+        match outfile::write_private(&path, text.as_bytes()) {
             Err(CliError::Write { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 context.talk().note(format!("{shown} exists and is left as it is; remove it to have it made anew"));
             }

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use crate::context::Context;
 use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
+use crate::outfile;
 use crate::runtime::{block_on, unless_ended};
 use crate::zipped::zipped;
 
@@ -93,12 +93,12 @@ impl Report {
                 "--to - writes a zip to standard output, which is a terminal here: lead it to a file or a program";
             return Err(CliError::Usage(text.to_owned()));
         }
-        if let Some(to) = self.to.as_deref().filter(|_| !is_piped) {
-            refuse_taken(to)?;
-        }
         let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, true)?;
         let (at, began) = (Timestamp::now(), Instant::now());
+        let named = || PathBuf::from(format!("clearwater-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ")));
+        let to = (!is_piped).then(|| self.to.clone().unwrap_or_else(named));
+        to.as_deref().map_or(Ok(()), outfile::can_be_made)?;
         let signals = context.signals();
         let mut gathered = block_on(unless_ended(&signals, self.gather(context, &namespace, deployment)))?;
         let is_over = began.elapsed() >= self.timeout;
@@ -119,15 +119,13 @@ impl Report {
         let contents = serde_json::to_vec_pretty(&contents)?;
         gathered.files.insert("report.json".to_owned(), contents);
         let zip = zipped(&gathered.files)?;
-        if is_piped {
-            context.results().bytes(&zip)?;
-            context.results().flush()?;
-        } else {
-            let named = || PathBuf::from(format!("clearwater-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ")));
-            let to = self.to.clone().unwrap_or_else(named);
-            write_private(&to, &zip)?;
+        if let Some(to) = to {
+            outfile::write_private(&to, &zip)?;
             let shown = printable(&to.display().to_string()).into_owned();
             context.results().text(&format!("{shown}\n"))?;
+        } else {
+            context.results().bytes(&zip)?;
+            context.results().flush()?;
         }
         Ok(self.tell(&gathered, &namespace, is_over, context))
     }
@@ -245,65 +243,9 @@ fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(
     Ok(())
 }
 
-/// Refuses a place where no new file can be written, before what is to stand there is gathered.
-pub(super) fn refuse_taken(to: &Path) -> Result<(), CliError> {
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let why = if to.symlink_metadata().is_ok() {
-        ErrorKind::AlreadyExists
-    } else if folder.is_some_and(|folder| !folder.is_dir()) {
-        ErrorKind::NotFound
-    } else {
-        return Ok(());
-    };
-    Err(CliError::Write { path: to.to_owned(), source: why.into() })
-}
-
-/// Writes a new file that nobody else may read, and leaves none that is half.
-pub(super) fn write_private(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let failed = |source| CliError::Write { path: to.to_owned(), source };
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(to).map_err(failed)?;
-    file.write_all(bytes).map_err(|source| {
-        let _ = std::fs::remove_file(to);
-        failed(source)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_is_written_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let to = dir.path().join("r.zip");
-        write_private(&to, b"one").unwrap();
-        assert!(write_private(&to, b"two").is_err());
-        assert_eq!(std::fs::read(&to).unwrap(), b"one");
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_refused_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let to = dir.path().join("r.zip");
-        assert!(refuse_taken(&to).is_ok() && refuse_taken(Path::new("r-that-is-not-there.zip")).is_ok());
-        std::fs::write(&to, b"one").unwrap();
-        for taken in [to, dir.path().to_owned(), dir.path().join("none/r.zip")] {
-            assert!(matches!(refuse_taken(&taken), Err(CliError::Write { .. })), "{taken:?}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn nobody_else_may_read_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        write_private(&dir.path().join("r.zip"), b"one").unwrap();
-        assert_eq!(dir.path().join("r.zip").metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
 
     #[test]
     fn limits_are_quantities() {

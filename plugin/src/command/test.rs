@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::duration::{duration, limit, time};
 use crate::error::CliError;
 use crate::exit;
+use crate::outfile;
 use crate::output::Format;
 use crate::reporter::{BAD, GOOD, WARN};
 use crate::runtime::{block_on, unless_ended};
@@ -249,7 +250,7 @@ impl Test {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return usage(format!("--junit: there is no folder {}; make it first", folder.display()));
         }
-        Ok(())
+        self.junit.as_deref().map_or(Ok(()), outfile::can_be_written)
     }
 
     fn try_cases(

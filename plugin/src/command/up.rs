@@ -22,6 +22,7 @@ use crate::drive::{ConsentQuestion, drive};
 use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
+use crate::outfile;
 use crate::reporter::{EventFormat, changes, choose};
 use crate::runtime::block_on;
 use crate::timeline;
@@ -153,6 +154,7 @@ impl Up {
         if let Some(file) = &self.through_backup {
             return through::run(&self, file, context);
         }
+        self.timeline.as_deref().map_or(Ok(()), outfile::can_be_written)?;
         let deployment = self.file.deployment(context, self.output.is_none())?;
         let options = self.options(&deployment);
         let mut reporter = choose(self.output);
@@ -175,8 +177,7 @@ impl Up {
             Ok::<_, CliError>(ended)
         })?;
         if let Some(path) = &self.timeline {
-            let svg = timeline::draw(&ended.events);
-            std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;
+            outfile::write(path, timeline::draw(&ended.events))?;
         }
         let code = ended.code();
         if self.dry_run && self.output.is_none() && code == exit::OK {

@@ -1,12 +1,10 @@
 //! Certificates over which a connection failed: whose it is, what is wrong with it, and what puts it right.
 
 use std::error::Error;
-use std::path::PathBuf;
-use std::{fs, io};
+use std::io;
 
 use kube::client::RustlsTlsError;
 use kube::config::{KubeconfigError, LoadDataError};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{AlertDescription, CertificateError, InconsistentKeys, OtherError};
 
@@ -24,19 +22,17 @@ pub(super) struct Places {
     pub(super) shows_one: bool,
     /// Its key.
     pub(super) key: String,
-    /// The authorities' certificates in DER, as far as the kubeconfig names them.
+    /// Whether flags name the client's certificate or its key.
+    pub(super) is_told: bool,
+    /// The authorities' certificates in DER.
     pub(super) authorities: Vec<Vec<u8>>,
-    /// The file that a flag names in their place.
-    pub(super) file: Option<PathBuf>,
 }
 
 impl Places {
     /// What is wrong with an authority's certificate, where it is not one that a server's could be judged by. Looked for where a
     /// handshake failed, and not before.
     fn unfit(&self) -> Option<Unfit> {
-        let file = self.file.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
-        let named: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&file).filter_map(Result::ok).collect();
-        Unfit::of(self.authorities.iter().map(Vec::as_slice).chain(named.iter().map(AsRef::as_ref)))
+        Unfit::of(self.authorities.iter().map(Vec::as_slice))
     }
 }
 
@@ -259,6 +255,8 @@ fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
 mod tests {
     use std::sync::Arc;
 
+    use rustls::pki_types::pem::PemObject as _;
+
     use super::*;
 
     fn places() -> Places {
@@ -346,8 +344,5 @@ mod tests {
         assert!(leaf.contains("/ca.crt of") && leaf.contains("kubectl get configmap kube-root-ca.crt"), "{leaf}");
         let short = said(include_str!("../../tests/certificates/short.pem"), CertificateError::BadSignature);
         assert!(short.contains("fewer than 2048 bits") && short.contains("--cert ca.crt"), "{short}");
-        // So is what a flag names.
-        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/short.pem"));
-        assert_eq!(Places { file: Some(path), ..places() }.unfit(), Some(Unfit::ShortKey));
     }
 }

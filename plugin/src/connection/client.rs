@@ -8,16 +8,19 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
 use kube::config::{AuthInfo, Kubeconfig};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::certificate::Places;
 use super::credential_file::is_file;
 use super::kubeconfig::{ClusterAccess, OfKubeconfig, certificates, way};
-use super::plugin::{Credential, NoCredential, Plugin, renewing};
+use super::plugin::{Credential, NoCredential, Plugin, base64, renewing};
 use super::proxy::Proxy;
 use super::server::{Server, made, url};
 use super::token_file::TokenFile;
 use super::{Connection, causes, proxy};
+use crate::bounded;
 use crate::duration::LONGEST;
 use crate::error::CliError;
 
@@ -60,8 +63,9 @@ impl Connection {
             config.default_namespace = namespace.name;
         }
         if let Some(path) = &self.certificate_authority {
-            config.root_cert = None;
-            config.root_cert_file = Some(path.clone());
+            let pem = certificate_at("certificate-authority", path)?;
+            config.root_cert = certificates(&pem).ok();
+            config.root_cert_file = None;
         }
         if let Some(name) = &self.tls_server_name {
             config.tls_server_name = Some(name.clone());
@@ -78,7 +82,7 @@ impl Connection {
         // Without a name of its own nobody can tell this program's requests in the API server's audit log.
         let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, name));
-        self.authenticate(&mut config);
+        self.authenticate(&mut config)?;
         of_provider(&mut config.auth_info, user.as_deref())?;
         let proxy = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
             .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
@@ -132,7 +136,7 @@ impl Connection {
                 || auth.exec.is_some(),
             key: own("client-key", self.client_key.as_ref(), auth.client_key.as_ref(), auth.client_key_data.is_some()),
             authorities: config.root_cert.clone().unwrap_or_default(),
-            file: flag.cloned(),
+            is_told: self.client_certificate.is_some() || self.client_key.is_some(),
         }
     }
 
@@ -175,30 +179,20 @@ impl Connection {
     fn check_files(&self, config: &Config) -> Result<(), CliError> {
         let auth = &config.auth_info;
         let files = [
-            ("tokenFile", false, auth.token_file.as_ref().map(Path::new)),
-            ("client-certificate", self.client_certificate.is_some(), auth.client_certificate.as_ref().map(Path::new)),
-            ("client-key", self.client_key.is_some(), auth.client_key.as_ref().map(Path::new)),
-            ("certificate-authority", self.certificate_authority.is_some(), config.root_cert_file.as_deref()),
+            ("tokenFile", auth.token_file.as_ref().map(Path::new)),
+            ("client-certificate", auth.client_certificate.as_ref().map(Path::new)),
+            ("client-key", auth.client_key.as_ref().map(Path::new)),
+            ("certificate-authority", config.root_cert_file.as_deref()),
         ];
-        for (key, is_flag, path) in files {
-            let Some(path) = path else { continue };
-            let is_authority = is_flag && key == "certificate-authority";
-            let key = || if is_flag { format!("--{key}") } else { format!("{key} of the kubeconfig") };
-            // What a flag names is the command line's, as every file that it names.
-            let wrong = if is_flag { CliError::Usage } else { CliError::Connection };
-            is_file(key, path, self.deadline()).map_err(wrong)?;
-            if is_authority {
-                let read = std::fs::read(path).map_err(|e| e.to_string()).and_then(|pem| certificates(&pem));
-                let no = |why| format!("{}: {} is no certificate in PEM ({why}); name another", key(), path.display());
-                read.map_err(|why| wrong(no(why)))?;
-            }
+        for (key, path) in files {
+            let key = || format!("{key} of the kubeconfig");
+            path.map_or(Ok(()), |path| is_file(key, path, self.deadline())).map_err(CliError::Connection)?;
         }
         Ok(())
     }
 
-    fn authenticate(&self, config: &mut Config) {
+    fn authenticate(&self, config: &mut Config) -> Result<(), CliError> {
         let auth = &mut config.auth_info;
-        let text = |path: &PathBuf| path.display().to_string();
         if let Some(token) = &self.token {
             auth.token = Some(SecretString::from(token.clone()));
             (auth.token_file, auth.exec, auth.auth_provider) = (None, None, None);
@@ -210,10 +204,12 @@ impl Connection {
             auth.password = Some(SecretString::from(password.clone()));
         }
         if let Some(path) = &self.client_certificate {
-            (auth.client_certificate, auth.client_certificate_data) = (Some(text(path)), None);
+            auth.client_certificate_data = Some(base64(&certificate_at("client-certificate", path)?));
+            auth.client_certificate = None;
         }
         if let Some(path) = &self.client_key {
-            (auth.client_key, auth.client_key_data) = (Some(text(path)), None);
+            auth.client_key_data = Some(SecretString::from(base64(&key_at("client-key", path)?)));
+            auth.client_key = None;
         }
         if let Some(user) = &self.impersonate {
             auth.impersonate = Some(user.clone());
@@ -224,7 +220,26 @@ impl Connection {
         if let Some(uid) = &self.as_uid {
             auth.impersonate_uid = Some(uid.clone());
         }
+        Ok(())
     }
+}
+
+/// The certificates in the file that a flag names, as PEM: read as every file that the command line names.
+pub(crate) fn certificate_at(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    let pem = bounded::bytes(path)?;
+    certificates(&pem).map_err(|why| no_pem(flag, path, "certificate", &why))?;
+    Ok(pem)
+}
+
+/// The same of a private key.
+pub(crate) fn key_at(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    let pem = bounded::bytes(path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|why| no_pem(flag, path, "private key", &causes(&why)))?;
+    Ok(pem)
+}
+
+fn no_pem(flag: &str, path: &Path, what: &str, why: &str) -> CliError {
+    CliError::Usage(format!("--{flag}: {} is no {what} in PEM ({why}); name another", path.display()))
 }
 
 /// A pod's own cluster, where nobody meant another: a list of kubeconfigs of which none exists did.

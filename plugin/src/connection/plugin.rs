@@ -81,8 +81,8 @@ impl Credential {
     pub(super) fn put(&self, auth: &mut AuthInfo) {
         let Some((certificate, key)) = &self.certificate else { return };
         (auth.client_certificate, auth.client_key) = (None, None);
-        auth.client_certificate_data = Some(base64(certificate));
-        auth.client_key_data = Some(SecretString::from(base64(key)));
+        auth.client_certificate_data = Some(base64(certificate.as_bytes()));
+        auth.client_key_data = Some(SecretString::from(base64(key.as_bytes())));
     }
 }
 
@@ -201,8 +201,8 @@ impl Plugin {
 }
 
 /// As the kubeconfig holds certificates and keys.
-fn base64(text: &str) -> String {
-    let value = serde_json::to_value(ByteString(text.as_bytes().to_vec()));
+pub(super) fn base64(bytes: &[u8]) -> String {
+    let value = serde_json::to_value(ByteString(bytes.to_vec()));
     value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -32,9 +32,12 @@ pub(super) fn made(config: Config, server: &Arc<Server>, token: Option<Arc<Token
             .build(),
     });
     made.map_err(|e| {
-        let why = certificate::of_user(&e, &server.places)
-            .unwrap_or_else(|| format!("{}; check the kubeconfig's user", causes(&e)));
-        CliError::Connection(format!("no client can be made for {}: {why}", address(&server.url)))
+        let (why, wrong): (_, fn(String) -> CliError) = match certificate::of_user(&e, &server.places) {
+            Some(why) if server.places.is_told => (why, CliError::Usage),
+            Some(why) => (why, CliError::Connection),
+            None => (format!("{}; check the kubeconfig's user", causes(&e)), CliError::Connection),
+        };
+        wrong(format!("no client can be made for {}: {why}", address(&server.url)))
     })
 }
 

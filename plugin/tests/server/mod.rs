@@ -104,6 +104,11 @@ impl Server {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// What has been asked so far, each as `METHOD /path?query`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()

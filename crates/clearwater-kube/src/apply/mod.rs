@@ -229,9 +229,7 @@ impl Remedied for ApplyError {
                     ])
                 })
             }
-            Self::Refused { message, .. } if Meaning::QuotaExceeded.is_in(message) => {
-                Remedy::any(["raise the quota".into(), Remedy::Skip])
-            }
+            Self::Refused { message, .. } if Meaning::QuotaExceeded.is_in(message) => "raise the quota".into(),
             Self::Refused { message, .. } if Meaning::NodePortRange.is_in(message) => Remedy::from(
                 "these node ports lie outside the cluster's range: start the API server with \
                  --service-node-port-range=3000-32767, or choose another bono.exposure",

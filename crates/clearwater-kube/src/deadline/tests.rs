@@ -88,6 +88,24 @@ async fn silence_is_broken_by_a_word() {
     }
 }
 
+/// Of what is asked at once one thing is told, and what is told is not told again for each of them.
+#[tokio::test(start_paused = true)]
+async fn silence_is_broken_by_one_word_for_all() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (hears, began) = (told.clone(), Instant::now());
+    let policy = RequestPolicy::new(TIME).telling(move |_| hears.lock().unwrap().push(began.elapsed().as_secs()));
+    let maps: Api<ConfigMap> = Api::default_namespaced(within(server(), &policy));
+    let asked = (0..10).map(|n| {
+        let maps = maps.clone();
+        async move {
+            sleep(Duration::from_millis(n * 300)).await;
+            maps.get(&format!("hangs-{n}")).await
+        }
+    });
+    assert!(futures::future::join_all(asked).await.iter().all(Result::is_err));
+    assert_eq!(*told.lock().unwrap(), [5, 15, 25]);
+}
+
 /// However short each of them is.
 #[tokio::test(start_paused = true)]
 async fn the_silence_of_several_tries_is_one_silence() {
@@ -244,6 +262,24 @@ async fn a_server_that_never_answered_is_waited_for_once() {
     sleep(MUTE).await;
     maps.get("hangs").await.unwrap_err();
     assert_eq!(began.elapsed(), TIME * 2 + MUTE);
+    // One that asks for patience, and one that cannot be reached, are not there either.
+    for (named, reached) in [("it said 429 Too Many Requests", true), ("no way to it", false)] {
+        let service = tower::service_fn(move |_: Request<Body>| async move {
+            if reached {
+                return Ok(Response::builder().status(429).header("Retry-After", "7").body(Body::empty()).unwrap());
+            }
+            sleep(TIME * 2 / 3).await;
+            Err(BoxError::from("no way to it"))
+        });
+        let maps: Api<ConfigMap> =
+            Api::default_namespaced(within(Client::new(service, "ims"), &RequestPolicy::new(TIME)));
+        let began = Instant::now();
+        for _ in 0..3 {
+            let error = maps.get("x").await.unwrap_err();
+            assert!(say(&error).contains(named) && crate::cluster::is_passing(&error), "{}", say(&error));
+        }
+        assert_eq!(began.elapsed(), if reached { TIME } else { TIME * 2 / 3 }, "{named}");
+    }
     // One that has answered is there: that one thing hangs says nothing of the others.
     let service = tower::service_fn(|request: Request<Body>| async move {
         if request.uri().path().contains("hangs") {

@@ -10,7 +10,7 @@ use clearwater::remedy::{Advice, NamesDeed};
 use super::names::{Inside, ask_servers};
 use super::plan::blank;
 use super::{
-    Answered, ClusterDnsError, DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, ServerProof, file_plan, slices,
+    Answered, ClusterDnsError, DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, ServerProof, file_plan, plan, slices,
 };
 use crate::cluster::Cluster;
 use crate::observe::unasked::Unasked;
@@ -34,24 +34,27 @@ pub struct Findings {
 }
 
 /// Compares what stands with what must stand: the file or object, the answer of every DNS server, and the names that
-/// the running containers' settings really ask for. Writes nothing.
+/// the running containers' settings really ask for. Writes nothing, and needs no right to. Also yields what was compared with.
 ///
 /// # Errors
 /// Where neither what is wanted nor what stands could be seen.
-pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -> Result<Findings, DnsError> {
-    let mut findings = Findings::default();
+pub async fn check(cluster: &Cluster, options: &DnsOptions) -> Result<(DnsPlan, Findings), DnsError> {
+    let deployment = &options.deployment;
+    let options = DnsOptions { action: DnsAction::Put, look: true, ..options.clone() };
+    let plan = Box::pin(plan(cluster, &options)).await?;
+    let mut findings = Findings { problems: plan.means.lacking.clone(), ..Findings::default() };
     if let Some(object) = plan.object.as_ref().filter(|_| plan.is_change()) {
         let backend = Some(plan.backend).filter(|b| *b != DnsBackend::Auto);
         let put = NamesDeed::Put { namespace: None, backend, clients: plan.means.clients };
         findings.problems.push(Advice::new(format!("{object} is not as it must be"), put));
     }
-    leftovers(cluster, deployment, plan, &mut findings).await?;
+    leftovers(cluster, deployment, &plan, &mut findings).await?;
     findings.unasked.extend(plan.means.unasked.iter().cloned());
     let found = plan.means.cluster_dns.is_some();
     if !found && !plan.questions.is_empty() && plan.means.unasked.is_empty() {
         findings.unasked.push("the DNS servers themselves".to_owned());
     }
-    match ask_servers(cluster, plan, Duration::from_secs(2)).await {
+    match ask_servers(cluster, &plan, Duration::from_secs(2)).await {
         Ok(servers) => {
             for server in &servers {
                 findings
@@ -86,7 +89,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
         let message = [findings.unasked, findings.skipped].concat().join("; ");
         return Err(DnsError::Unasked { what, message });
     }
-    Ok(findings)
+    Ok((plan, findings))
 }
 
 /// What stands in DNS for a release that needs no name there: names for SIP clients that are offered no more, or an earlier
@@ -100,7 +103,7 @@ async fn leftovers(
     if !matches!(plan.means.work, DnsEdit::Nothing) || !rules(deployment)?.is_empty() {
         return Ok(());
     }
-    let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment.clone()) };
+    let options = DnsOptions { action: DnsAction::Remove, look: true, ..DnsOptions::new(deployment.clone()) };
     let blank = |backend| blank(&options, backend, String::new());
     let looks = [
         Box::pin(file_plan::plan(cluster, &options, blank(DnsBackend::Coredns))).await,
@@ -113,7 +116,7 @@ async fn leftovers(
                 findings.problems.extend(object.map(|object| {
                     let reason =
                         format!("{object} holds names that the release {} asks for no more", deployment.release());
-                    Advice::new(reason, NamesDeed::Remove(cluster.namespace.clone()))
+                    Advice::new(reason, NamesDeed::Remove { namespace: cluster.namespace.clone(), backend: None })
                 }));
             }
             Err(DnsError::NotCoreDns { .. } | DnsError::Cluster(ClusterDnsError::NoServer(_))) => {}

@@ -140,6 +140,16 @@ pub enum DnsError {
         /// What works in its place, where something does.
         instead: Option<Remedy>,
     },
+    /// What the names lead to is not there, or not as the backend needs it.
+    #[error("backend {}: {message}", .backend.name())]
+    Lacking {
+        /// The backend.
+        backend: DnsBackend,
+        /// What is not there.
+        message: String,
+        /// What works.
+        instead: Remedy,
+    },
     /// etcd cannot be reached, or refuses.
     #[error("etcd at {endpoint}: {}", say(.source.as_ref()))]
     Etcd {
@@ -165,6 +175,11 @@ impl DnsError {
     /// A backend that cannot do what is asked for, and what works in its place.
     pub(crate) fn backend(backend: DnsBackend, source: impl Into<BoxError>, instead: impl Into<Remedy>) -> Self {
         Self::Backend { backend, source: source.into(), instead: Some(instead.into()) }
+    }
+
+    /// What is not there, with what puts it there.
+    pub(crate) fn lacking(backend: DnsBackend, message: impl Into<String>, instead: impl Into<Remedy>) -> Self {
+        Self::Lacking { backend, message: message.into(), instead: instead.into() }
     }
 
     /// A right that is missing, with what it is needed for and what follows.
@@ -211,7 +226,7 @@ impl Remedied for DnsError {
             Self::NotCoreDns { .. } => {
                 Remedy::any([BY_PODS.into(), Remedy::from(NamesDeed::Print).then(" and put them into DNS elsewhere")])
             }
-            Self::Closed { instead, .. } => instead.clone(),
+            Self::Closed { instead, .. } | Self::Lacking { instead, .. } => instead.clone(),
             Self::Unwell { fix, .. } | Self::Stuck { fix, .. } | Self::Etcd { fix, .. } => fix.clone(),
             Self::NoReload { .. } => Permission::RestartDns.into(),
             Self::Corefile { .. } => "repair it first".into(),

@@ -15,7 +15,7 @@ use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::ownership::{WriteTarget, managed_by, write_target};
 use clearwater::dns::{Name, RecordType, Targets, Zone, records, skydns, sub_domains};
 use clearwater::event::DnsStep;
-use clearwater::remedy::{Advice, NamesDeed, Remedy};
+use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connection::{connect, failed, service_of, trouble};
 use super::file::FileEdit;
-use super::file_plan::{finishing, patience, rights, wait};
+use super::file_plan::{finishing, may_write, patience, wait};
 use super::kept::KeptFile;
 use super::names::{from_inside, last_written, prove_within, sprout_address};
 use super::transaction::{Target, Unanswered, transact};
@@ -166,16 +166,21 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         .or_else(|| served.as_ref().and_then(|(all, _)| all.first().cloned()))
         .or_else(|| ours.first().cloned())
         // A run that was killed after it took its block out.
-        .or_else(|| left.iter().flat_map(|l| &l.texts).find_map(|text| endpoint_in(text, &sprout)))
-        .ok_or_else(|| {
-            let reason = "CoreDNS' file names no etcd for these names";
-            DnsError::backend(DnsBackend::Etcd, reason, NamesDeed::NameEtcd)
-        })?;
+        .or_else(|| left.iter().flat_map(|l| &l.texts).find_map(|text| endpoint_in(text, &sprout)));
+    let Some(endpoint) = endpoint else {
+        let reason = "CoreDNS' file names no etcd for these names";
+        // Who wants to write has to say it.
+        let say = if options.look { DnsError::lacking } else { DnsError::backend };
+        return plan.lacking(options, say(DnsBackend::Etcd, reason, NamesDeed::NameEtcd));
+    };
     let root = served.as_ref().and_then(|(_, path)| path.clone()).unwrap_or_else(|| skydns::PREFIX.to_owned());
     let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
 
     let zone = match options.action {
-        DnsAction::Put => Some(records_to_put(cluster, deployment, &mut plan).await?),
+        DnsAction::Put => match records_to_put(cluster, deployment, &mut plan).await {
+            Err(error @ DnsError::Lacking { .. }) => return plan.lacking(options, error),
+            zone => Some(zone?),
+        },
         DnsAction::Remove => None,
     };
     let mut client = Box::pin(connect(cluster, &endpoint, &options.etcd)).await?;
@@ -196,10 +201,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     };
     if let Some(block) = block.as_ref().filter(|b| b.is_change()) {
         plan.wait = wait(&corefile);
-        if plan.wait.is_none() && !options.restart {
-            return Err(DnsError::NoReload { file: at.place.to_string() });
-        }
-        rights(cluster, &block.place, Task::DnsEtcd).await?;
+        let reloads = plan.wait.is_some();
+        may_write(cluster, options, reloads, &at.place, &block.place, Task::DnsEtcd).await?;
     }
     let edit = KeyEdit { endpoint, access: options.etcd.clone(), prefix, before, after, block };
     if !edit.is_change() {
@@ -299,7 +302,7 @@ impl Block<'_> {
                 } else {
                     format!("{} would put its own file back", kept.by)
                 };
-                return Err(DnsError::Closed {
+                let closed = DnsError::Closed {
                     file: at.place.to_string(),
                     manager: kept.by,
                     shown_by: format!("{}; {why}", kept.shown_by),
@@ -308,7 +311,12 @@ impl Block<'_> {
                         lines.join("\n")
                     )
                     .into(),
-                });
+                };
+                if !options.look {
+                    return Err(closed);
+                }
+                plan.means.lacking.push(closed.advice());
+                return Ok(None);
             }
             plan.notes.push(format!("CoreDNS does not answer for {zone} yet: a server block is put in").into());
             let edited = corefile.with_block(owner, &lines);

@@ -102,6 +102,7 @@ impl Gate {
             Err(
                 error @ (DnsError::Cluster(ClusterDnsError::Right { .. })
                 | DnsError::Etcd { .. }
+                | DnsError::Lacking { .. }
                 | DnsError::Backend { .. }),
             ) => {
                 return if self.answered(cluster, cancel).await { Ok(()) } else { Err(failed(error)) };

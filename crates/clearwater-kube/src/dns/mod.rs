@@ -42,7 +42,7 @@ use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
 use clearwater::dns::answer::{Answer, Code, Expectation};
 use clearwater::dns::ownership::{ManagedBy, WriteTarget};
 use clearwater::event::DnsStep;
-use clearwater::remedy::Advice;
+use clearwater::remedy::{Advice, Remedied as _};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -92,6 +92,8 @@ pub struct DnsOptions {
     pub timeout: Option<Duration>,
     /// How etcd is reached, for the backend of that name.
     pub etcd: EtcdAccess,
+    /// Whether what stands is compared and nothing ever written: nobody is asked whether it may be.
+    pub(crate) look: bool,
     /// Whether to stop before the first write.
     pub dry_run: bool,
     /// Whether the run waits after [`Planned`](clearwater::event::EventKind::Planned) until it is told to go on, where
@@ -132,6 +134,7 @@ impl DnsOptions {
             restart: false,
             timeout: None,
             etcd: EtcdAccess::default(),
+            look: false,
             dry_run: false,
             ask: false,
         }
@@ -191,6 +194,8 @@ pub(crate) struct Means {
     pub(crate) work: DnsEdit,
     /// What an earlier run has left, where its work is to be finished.
     pub(crate) finishing: Option<kept::Left>,
+    /// What must be there for the names, and is not.
+    pub(crate) lacking: Vec<Advice>,
     /// Names that nobody can be asked for, each with why.
     pub(crate) unasked: Vec<String>,
     /// How long it may take until what stands is answered, where nothing is to be written.
@@ -218,6 +223,15 @@ pub(crate) enum DnsEdit {
 }
 
 impl DnsPlan {
+    /// To who only looks it is a finding that something is not there, to who would write an error.
+    fn lacking(mut self, options: &DnsOptions, what: DnsError) -> Result<Self, DnsError> {
+        if !options.look {
+            return Err(what);
+        }
+        self.means.lacking.push(what.advice());
+        Ok(self)
+    }
+
     /// The backend's name; `none` where the release needs none.
     pub fn backend_name(&self) -> &'static str {
         if self.backend == DnsBackend::Auto { "none" } else { self.backend.name() }
@@ -337,7 +351,7 @@ const GLANCE: Duration = Duration::from_secs(3);
 pub(crate) async fn standing(cluster: &Cluster) -> Result<Option<String>, String> {
     // Whose the names are is told by the namespace alone.
     let deployment = DeploymentFile::default().deploy(&cluster.namespace).map_err(|e| e.to_string())?;
-    let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment) };
+    let options = DnsOptions { action: DnsAction::Remove, look: true, ..DnsOptions::new(deployment) };
     match timeout(GLANCE, Box::pin(plan::plan(cluster, &options))).await {
         Ok(Ok(plan)) => Ok(plan.object.clone().filter(|_| plan.is_change())),
         Ok(Err(error)) if error.is_unreachable() => Err(error.to_string()),

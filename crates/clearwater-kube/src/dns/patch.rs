@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::names::ask_servers;
-use super::{ClusterDnsError, DnsError, DnsOptions, DnsPlan, Proof, ServerProof, UNWRITTEN, carry_out, plan};
+use super::{ClusterDnsError, DnsError, DnsOptions, DnsPlan, Means, Proof, ServerProof, UNWRITTEN, carry_out, plan};
 use crate::cluster::Cluster;
 use crate::run::{Declined, Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
@@ -30,7 +30,8 @@ impl Patched {
     pub fn unasked(&self) -> impl Iterator<Item = String> {
         let mute = self.servers.iter().filter(|server| server.answers.is_empty() && !server.problems.is_empty());
         let mute = mute.map(|server| format!("DNS pod {}: {}", server.server, server.problems.join("; ")));
-        mute.chain(self.plan.means.unasked.iter().cloned())
+        let Means { unasked, lacking, .. } = &self.plan.means;
+        mute.chain(unasked.iter().cloned()).chain(lacking.iter().map(ToString::to_string))
     }
 
     fn outcome(&self) -> (Outcome, &'static str) {

@@ -70,6 +70,7 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
         means: Means {
             work: DnsEdit::Nothing,
             finishing: None,
+            lacking: Vec::new(),
             unasked: Vec::new(),
             patience: names::SOON,
             cluster_dns: None,
@@ -129,7 +130,8 @@ async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
     if pods_carry_names != Some(false) && options.deployment.names().zone_is_kubernetes() {
         return Facts { pods_carry_names, ..Facts::default() };
     }
-    let tried = DnsOptions { action: DnsAction::Put, restart: true, ..options.clone() };
+    // Who looks chooses as if he were to write.
+    let tried = DnsOptions { action: DnsAction::Put, restart: true, look: false, ..options.clone() };
     let by_file = file_plan::plan(cluster, &tried, blank(&tried, DnsBackend::Coredns, String::new())).await;
     let slices = missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace).await;
     Facts {
@@ -170,7 +172,7 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Res
             }
             None => {
                 let why = format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label);
-                plan.means.unasked.push(why);
+                plan.means.lacking.push(why.into());
             }
         }
     }

@@ -109,5 +109,5 @@ pub(super) fn no_address() -> DnsError {
         Remedy::BringUp,
         ", which makes it".into(),
     ]);
-    DnsError::backend(DnsBackend::Etcd, "the names need one virtual address of sprout, and no Service has one", works)
+    DnsError::lacking(DnsBackend::Etcd, "the names need one virtual address of sprout, and no Service has one", works)
 }

@@ -129,7 +129,7 @@ fn addresses(pods: &[OwnPod]) -> Vec<IpAddr> {
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
     let unable = |message: String| DnsError::unable(DnsBackend::Endpoints, message);
-    let unready = |message: String| DnsError::backend(DnsBackend::Endpoints, message, "bring sprout up first");
+    let unready = |message: String| DnsError::lacking(DnsBackend::Endpoints, message, "bring sprout up first");
     if options.clients {
         return Err(DnsError::backend(
             DnsBackend::Endpoints,
@@ -162,12 +162,15 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
             &format!("get services in {}", cluster.namespace),
             cluster.api::<Service>().get_opt(Component::Sprout.name()),
         )
-        .await?
-        .ok_or_else(|| unready(format!("there is no service {}/sprout", cluster.namespace)))?;
+        .await?;
+        let Some(service) = service else {
+            return plan.lacking(options, unready(format!("there is no service {}/sprout", cluster.namespace)));
+        };
         let pods = pods_of(cluster, Component::Sprout).await?;
         let ips = addresses(&pods);
         if ips.is_empty() {
-            return Err(unready("no pod of sprout is ready, and the names need their addresses".to_owned()));
+            let none = unready("no pod of sprout is ready, and the names need their addresses".to_owned());
+            return plan.lacking(options, none);
         }
         plan.questions = subs.iter().map(|s| expect(s, &ips)).collect();
         plan.notes.push(Advice::new(
@@ -175,14 +178,14 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
             Remedy::sentence([
                 Remedy::Again,
                 " when a pod was replaced (".into(),
-                NamesDeed::Check.into(),
+                NamesDeed::Check { backend: Some(DnsBackend::Endpoints) }.into(),
                 " to see whether one was)".into(),
             ]),
         ));
         Some(slice(&subs, &ips, &service))
     };
     let edit = SliceEdit { before, after };
-    if edit.is_change() {
+    if edit.is_change() && !options.look {
         let missing = missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace).await;
         if !missing.is_empty() {
             return Err(DnsError::right(
@@ -195,6 +198,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
                 ])),
             ));
         }
+    }
+    if edit.is_change() {
         plan.object = Some(format!("endpointslice/{NAME} in namespace {}", cluster.namespace));
         plan.wait = Some((
             PATIENCE,
@@ -281,7 +286,8 @@ impl Target for SliceChange<'_> {
 
     /// What stood before is kept nowhere.
     fn by_hand(&self) -> Remedy {
-        NamesDeed::Remove(self.cluster.namespace.clone()).into()
+        let (namespace, backend) = (self.cluster.namespace.clone(), Some(DnsBackend::Endpoints));
+        NamesDeed::Remove { namespace, backend }.into()
     }
 
     async fn write(&self) -> Result<(), Unanswered> {

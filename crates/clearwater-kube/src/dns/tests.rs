@@ -78,7 +78,7 @@ async fn an_object_of_somebody_elses_with_our_name_is_nothing_to_finish() {
 }
 
 /// What the release does not need and stands all the same is told, whichever backend is named, and so is that nobody could
-/// look.
+/// look. Who may only look need not be allowed to write.
 #[tokio::test]
 async fn names_that_a_release_needs_no_more_are_looked_for() {
     const FILE: &str = "/api/v1/namespaces/kube-system/configmaps/coredns";
@@ -88,12 +88,11 @@ async fn names_that_a_release_needs_no_more_are_looked_for() {
         let (cluster, _) = fake_api::cluster(move |path| match path {
             _ if path == at => there.clone(),
             REVIEW => Some(json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
-                "metadata": {}, "spec": {}, "status": {"allowed": true}})),
+                "metadata": {}, "spec": {}, "status": {"allowed": false}})),
             _ => object(path, None),
         });
         let options = DnsOptions { action: DnsAction::Put, backend: Some(backend), ..options() };
-        let plan = Box::pin(plan::plan(&cluster, &options)).await?;
-        Box::pin(check(&cluster, &options.deployment, &plan)).await
+        Box::pin(check(&cluster, &options)).await.map(|(_, findings)| findings)
     };
     let left = managed_by("kubectl-clearwater")["data"].clone();
     let left = json!({"metadata": {"name": "coredns", "resourceVersion": "7"}, "data": left});
@@ -107,7 +106,10 @@ async fn names_that_a_release_needs_no_more_are_looked_for() {
             let said = found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             let reason = format!("{named} holds names that the release hunter asks for no more. What works: take");
             assert!(found.problems.len() == 1 && said.starts_with(&reason), "{backend:?}: {said}");
-            assert_eq!(found.problems[0].remedy, Some(NamesDeed::Remove("ims".to_owned()).into()));
+            assert_eq!(
+                found.problems[0].remedy,
+                Some(NamesDeed::Remove { namespace: "ims".to_owned(), backend: None }.into())
+            );
         }
         for (at, right) in
             [(FILE, "get configmaps in kube-system"), (SLICE, "get endpointslices.discovery.k8s.io in ims")]

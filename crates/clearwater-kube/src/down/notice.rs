@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 pub(super) fn names_unseen(namespace: &str, why: &str) -> Advice {
     Advice::new(
         format!("whether names of this deployment stand in the cluster's DNS could not be looked at: {why}"),
-        Remedy::from(NamesDeed::Remove(namespace.to_owned())).then(", now or later"),
+        Remedy::from(NamesDeed::Remove { namespace: namespace.to_owned(), backend: None }).then(", now or later"),
     )
 }
 
@@ -32,7 +32,7 @@ pub(super) fn notices(
     match names {
         Ok(Some(object)) => said.push(Advice::new(
             format!("names of this deployment stand in {object} and stay there"),
-            Remedy::from(NamesDeed::Remove(namespace.clone())).then(", now or later"),
+            Remedy::from(NamesDeed::Remove { namespace: namespace.clone(), backend: None }).then(", now or later"),
         )),
         Ok(None) => {}
         Err(why) => said.push(names_unseen(namespace, why)),

@@ -178,7 +178,10 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
         EventKind::Notice { text: Advice::new(bad(), bad()) },
         EventKind::RunFinished {
             outcome: Outcome::Done,
-            summary: Advice::new(bad(), Remedy::from(NamesDeed::Remove(bad())).then(bad())),
+            summary: Advice::new(
+                bad(),
+                Remedy::from(NamesDeed::Remove { namespace: bad(), backend: None }).then(bad()),
+            ),
             stats: RunStats::default(),
             critical_path: vec![Hop { component: bad(), took: 1 }],
             pending: pending(),

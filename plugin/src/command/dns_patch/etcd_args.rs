@@ -4,6 +4,7 @@ use clap::Args;
 use clearwater_kube::dns::EtcdAccess;
 
 use crate::bounded;
+use crate::connection::{certificate_at, key_at, typed};
 use crate::error::CliError;
 
 /// How etcd is reached.
@@ -35,20 +36,41 @@ pub(super) struct EtcdArgs {
 }
 
 impl EtcdArgs {
+    /// The same flags, each after a blank, as they are typed again.
+    pub(super) fn typed(&self) -> String {
+        let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
+        let flags = [
+            ("--etcd-endpoint", self.etcd_endpoint.clone()),
+            ("--etcd-cacert", path(self.etcd_cacert.as_ref())),
+            ("--etcd-cert", path(self.etcd_cert.as_ref())),
+            ("--etcd-key", path(self.etcd_key.as_ref())),
+            ("--etcd-user", self.etcd_user.clone()),
+            ("--etcd-password-file", path(self.etcd_password_file.as_ref())),
+        ];
+        let mut all: String =
+            flags.into_iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", typed(&value?)))).collect();
+        if self.etcd_plain_password {
+            all.push_str(" --etcd-plain-password");
+        }
+        all
+    }
+
     pub(super) fn access(&self) -> Result<EtcdAccess, CliError> {
-        let read = |path: &PathBuf| bounded::bytes(path);
         let certificate = match (&self.etcd_cert, &self.etcd_key) {
-            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            (Some(certificate), Some(key)) => {
+                Some((certificate_at("etcd-cert", certificate)?, key_at("etcd-key", key)?))
+            }
             _ => None,
         };
         let user = match (&self.etcd_user, &self.etcd_password_file) {
             (Some(user), Some(file)) => {
-                let password = String::from_utf8_lossy(&read(file)?).trim_end_matches(['\n', '\r']).to_owned();
+                let password =
+                    String::from_utf8_lossy(&bounded::bytes(file)?).trim_end_matches(['\n', '\r']).to_owned();
                 Some((user.clone(), password))
             }
             _ => None,
         };
-        let ca = self.etcd_cacert.as_ref().map(read).transpose()?;
+        let ca = self.etcd_cacert.as_ref().map(|path| certificate_at("etcd-cacert", path)).transpose()?;
         let (endpoint, plain_password) = (self.etcd_endpoint.clone(), self.etcd_plain_password);
         Ok(EtcdAccess { endpoint, ca, certificate, user, plain_password })
     }

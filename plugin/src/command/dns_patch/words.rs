@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use clearwater::config::DnsBackend;
+use clearwater::remedy::NamesDeed;
 use clearwater_kube::dns::{DnsAction, Explained, SeenAnswer, ServerProof};
 
 use super::report::{PatchOutcome, Report};
 use crate::advice;
-use crate::advice::command;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 
 pub(super) fn coloured(diff: &str) -> String {
@@ -70,11 +71,12 @@ pub(super) fn text(report: &Report) -> String {
             "{WARN}no pod of sprout stands behind the names yet: they lead to it as soon as one is ready{WARN:#}"
         );
     }
+    let backend = DnsBackend::ALL.into_iter().find(|backend| backend.name() == report.backend);
     if let Some(kept) = report.kept.as_ref().filter(|_| report.action == DnsAction::Put) {
         let _ = writeln!(
             text,
             "what was there before: {kept}; to take the names out again: {}",
-            command("dns-patch --remove")
+            advice::deed(&NamesDeed::Remove { namespace: report.namespace.clone(), backend }.into())
         );
     }
     let (style, word) = match (report.outcome, report.action) {

@@ -194,6 +194,9 @@ pub(crate) fn each_of_stdin(
             if reader.lines == 0 {
                 return Err(fail(io::Error::other("nothing came by it")));
             }
+            if let Some(trouble) = reader.trouble() {
+                return Err(fail(trouble));
+            }
             return Ok((reader.lines, reader.known));
         }
         let mut rest = chunk;
@@ -317,6 +320,9 @@ impl Log {
     /// Nothing more of it is held. Where nothing of it was understood, that is said, unless there is nothing to understand.
     fn close(&mut self, context: &mut Context, unread: &mut Unread) {
         let Some((open, _)) = self.open.take() else { return };
+        if let Some(trouble) = open.reader.trouble() {
+            unread.part(&self.member.name, &trouble, context);
+        }
         if self.member.name.file_name().and_then(|name| name.to_str()).is_some_and(is_plain_log) {
             return;
         }

@@ -15,6 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::advice::command;
 use crate::error::CliError;
+use crate::outfile;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 
 /// What was tried.
@@ -275,8 +276,7 @@ impl Message {
 /// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed, `error`
 /// one that could not be tried, and `skipped` one that makes no sense here.
 pub(super) fn write_junit(path: &Path, report: &Report) -> Result<(), CliError> {
-    let failed = |source| CliError::Write { path: path.to_owned(), source };
-    std::fs::write(path, junit(report).map_err(failed)?).map_err(failed)
+    outfile::write(path, junit(report)?)
 }
 
 fn junit(report: &Report) -> std::io::Result<Vec<u8>> {

@@ -34,6 +34,7 @@ use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
+use crate::outfile;
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::code;
 
@@ -122,6 +123,9 @@ impl Trace {
     fn draw(self, subject: &str, context: &mut Context) -> Result<u8, CliError> {
         if matches!(self.output, Some(Output::Table | Output::Json)) {
             return Err(CliError::Usage("`-o table` and `-o json` are of the list, which has no Call-ID; of one call there is --format, and -o FILE.pcapng".to_owned()));
+        }
+        if let Some(Output::Capture(path)) = &self.output {
+            outfile::can_be_written(path)?;
         }
         let keeps = self.messages || self.output.is_some();
         let reported = self.reported();

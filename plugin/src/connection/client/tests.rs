@@ -197,9 +197,9 @@ fn the_context_says_how_to_connect() {
 fn flags_win_over_the_context() {
     let dir = tempfile::tempdir().unwrap();
     let [ca, crt, key] = ["ca.crt", "c.crt", "c.key"].map(|name| dir.path().join(name).display().to_string());
-    for file in [&crt, &key] {
-        std::fs::write(file, "").unwrap();
-    }
+    let leaf = include_str!("../../../tests/certificates/leaf.pem");
+    std::fs::write(&crt, leaf).unwrap();
+    std::fs::write(&key, include_str!("../../../tests/certificates/leaf.key")).unwrap();
     std::fs::write(&ca, include_str!("../../../tests/certificates/authority.pem")).unwrap();
     let config = connect(&format!(
         "-s 192.0.2.3 --token t --as jane --as-group a --as-group b --as-uid 7 --tls-server-name x \
@@ -211,16 +211,14 @@ fn flags_win_over_the_context() {
     assert_eq!(config.tls_server_name.as_deref(), Some("x"));
     assert!(config.accept_invalid_certs && config.disable_compression);
     assert_eq!(config.connect_timeout, Some(Duration::from_secs(60)));
-    assert_eq!(config.root_cert_file.as_deref(), Some(std::path::Path::new(&ca)));
+    assert_eq!(config.root_cert.map(|all| all.len()), Some(1));
     let auth = config.auth_info;
     assert_eq!(auth.token.unwrap().expose_secret(), "t");
     assert_eq!(auth.impersonate.as_deref(), Some("jane"));
     assert_eq!(auth.impersonate_groups, Some(vec!["a".to_owned(), "b".to_owned()]));
     assert_eq!(auth.impersonate_uid.as_deref(), Some("7"));
-    assert_eq!(
-        (auth.client_certificate.as_deref(), auth.client_key.as_deref()),
-        (Some(crt.as_str()), Some(key.as_str()))
-    );
+    assert_eq!(auth.client_certificate_data, Some(base64(leaf.as_bytes())));
+    assert!(auth.client_key_data.is_some() && auth.client_certificate.is_none() && auth.client_key.is_none());
     assert_eq!((auth.username.as_deref(), auth.password.unwrap().expose_secret()), (Some("u"), "p"));
 }
 

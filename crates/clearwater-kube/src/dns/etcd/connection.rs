@@ -100,8 +100,8 @@ fn tls(endpoint: &str, access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>,
     let wrong = |what: &str, source: BoxError| failed(FailedAt::new(format!("etcd at {endpoint}: {what}"), source));
     let mut roots = rustls::RootCertStore::empty();
     let ca = access.ca.as_deref().ok_or_else(|| {
-        let reason = format!("etcd at {endpoint}: an https endpoint needs the certificate of its authority");
-        DnsError::backend(DnsBackend::Etcd, reason, NamesDeed::TrustEtcd)
+        let reason = "an https endpoint needs the certificate of its authority";
+        wrong_endpoint(endpoint, access, reason, Some(NamesDeed::TrustEtcd.into()))
     })?;
     for certificate in CertificateDer::pem_slice_iter(ca) {
         let added = certificate.map_err(BoxError::from).and_then(|c| Ok(roots.add(c)?));
@@ -128,14 +128,14 @@ fn tls(endpoint: &str, access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>,
 }
 
 pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
-    let no_url = |e: BoxError| failed(FailedAt::new(format!("etcd at {endpoint}: that is no URL"), e));
+    let no_url = |e: BoxError| wrong_endpoint(endpoint, access, FailedAt::new("that is no URL", e), None);
     let uri: http::Uri = endpoint.parse().map_err(|e: http::uri::InvalidUri| no_url(e.into()))?;
-    let host = uri.host().ok_or_else(|| failed(format!("etcd at {endpoint}: it names no host")))?.to_owned();
+    let host = uri.host().ok_or_else(|| wrong_endpoint(endpoint, access, "it names no host", None))?.to_owned();
     let port = uri.port_u16().unwrap_or(CLIENT_PORT);
     let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
     // To a Service of the cluster it goes through the API server. Looked up once: what decides on the password decides on the way.
     let service = service_of(cluster, &host).await;
-    let service = service.map_err(|e| failed(FailedAt::new(format!("looking for the Service behind {host}"), e)))?;
+    let service = service.map_err(|e| DnsError::unreachable(format!("looking for the Service behind {host}"), e))?;
     if is_exposed && service.is_none() {
         return Err(DnsError::backend(
             DnsBackend::Etcd,
@@ -144,11 +144,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
         ));
     }
     let config = if uri.scheme_str() == Some("https") { Some(tls(endpoint, access)?) } else { None };
-    let unreachable = |source: BoxError| DnsError::Etcd {
-        endpoint: endpoint.to_owned(),
-        source,
-        fix: "check the address, the certificates and the user; nothing was written".into(),
-    };
+    let unreachable = |source: BoxError| trouble(endpoint, source);
     // Opened by hand first: a failure here is told as it is.
     let opening = async {
         let stream = stream(cluster, service, &host, port).await?;
@@ -175,6 +171,17 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     client.map_err(|_| unreachable(no_answer(PATIENCE).into()))?.map_err(|e| unreachable(e.into()))
 }
 
+/// An endpoint that cannot be used as it is: whoever named it on this run is told so, and else it is how CoreDNS' file has it.
+fn wrong_endpoint(endpoint: &str, access: &EtcdAccess, why: impl Into<BoxError>, fix: Option<Remedy>) -> DnsError {
+    let (endpoint, source) = (endpoint.to_owned(), why.into());
+    if access.endpoint.is_none() {
+        let fix = fix.unwrap_or_else(|| NamesDeed::NameEtcd.into());
+        return DnsError::Etcd { endpoint, source, fix };
+    }
+    let source = FailedAt::new(format!("etcd at {endpoint}"), source).into();
+    DnsError::Backend { backend: DnsBackend::Etcd, source, instead: fix }
+}
+
 pub(super) fn trouble(endpoint: &str, source: impl Into<BoxError>) -> DnsError {
     DnsError::Etcd {
         endpoint: endpoint.to_owned(),
@@ -189,6 +196,23 @@ mod tests {
 
     use super::*;
     use crate::fake_api;
+
+    /// How CoreDNS' file has it is no fault of who runs this.
+    #[tokio::test]
+    async fn an_endpoint_that_cannot_be_used_is_the_fault_of_whoever_named_it() {
+        let (cluster, _) =
+            fake_api::cluster(|path| path.ends_with("/services").then(|| serde_json::json!({"items": []})));
+        for endpoint in ["https://127.0.0.1:1", "http://"] {
+            for named in [None, Some(endpoint.to_owned())] {
+                let is_named = named.is_some();
+                let access = EtcdAccess { endpoint: named, ..EtcdAccess::default() };
+                let error = connect(&cluster, endpoint, &access).await.err().unwrap();
+                assert_eq!(matches!(error, DnsError::Backend { .. }), is_named, "{error}");
+                assert_eq!(matches!(error, DnsError::Etcd { .. }), !is_named, "{error}");
+                assert!(error.to_string().contains(&format!("etcd at {endpoint}: ")), "{error}");
+            }
+        }
+    }
 
     /// Nothing listens there: who comes so far would have sent it.
     #[tokio::test]

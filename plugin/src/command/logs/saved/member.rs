@@ -14,6 +14,8 @@ pub(super) const ROOM: usize = 64 * 1024;
 /// How much of a file that is opened anew for each piece.
 const PIECE: usize = 16 * 1024;
 
+/// How UTF-16 begins.
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const ZIP: &[u8] = b"PK\x03\x04";
@@ -29,6 +31,8 @@ const FOREIGN: [(&[u8], &str); 7] = [
     (b"LZIP", "lzip"),
     (b"Rar!\x1a\x07", "RAR"),
 ];
+/// What names of packed files end with.
+const PACKED: [&str; 6] = ["zip", "gz", "tgz", "zst", "tzst", "tar"];
 /// No more than this is taken out of an archive, in bytes: a small one may hold what no disk does.
 const MOST: u64 = 4 << 30;
 /// Where a report's logs are.
@@ -146,7 +150,10 @@ impl Found {
     fn look(&mut self, path: &Path, spool: &mut Spool) -> io::Result<()> {
         let file = File::open(path)?;
         let is_file = file.metadata()?.is_file();
-        let mut input = unpacked(Box::new(BufReader::with_capacity(ROOM, file)))?;
+        let mut input = BufReader::with_capacity(ROOM, file);
+        let begin = input.fill_buf()?;
+        let is_packed = [GZIP, ZSTD].into_iter().any(|mark| begin.starts_with(mark));
+        let mut input = unpacked(Box::new(input))?;
         let first = match input.fill_buf() {
             Ok(first) => first,
             // What came before is found out when it is read.
@@ -162,6 +169,10 @@ impl Found {
         }
         let mut room = MOST;
         if first.get(TAR.0..).is_none_or(|rest| !rest.starts_with(TAR.1)) {
+            let is_to_be_packed = path.extension().is_some_and(|end| PACKED.iter().any(|packed| end == *packed));
+            if !is_text(first) || is_to_be_packed && !is_packed && has_odd(first) {
+                return Err(no_text());
+            }
             if !is_file {
                 // What comes through a pipe comes once.
                 return self.take(spool.take(path.to_owned(), input, None, &mut room));
@@ -169,7 +180,8 @@ impl Found {
             self.members.push(Member { name: path.to_owned(), data: Data::File });
             return Ok(());
         }
-        for entry in tar::Archive::new(input).entries()? {
+        let mut archive = tar::Archive::new(input);
+        for entry in archive.entries()? {
             let entry = entry?;
             let (kind, length) = (entry.header().entry_type(), entry.size());
             let name = path.join(String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches('/'));
@@ -179,7 +191,8 @@ impl Found {
                 self.passed_over.push(name);
             }
         }
-        Ok(())
+        // What it is packed with may end after it, and tells only then whether all was whole.
+        io::copy(&mut archive.into_inner().take(MOST), &mut io::sink()).map(drop)
     }
 
     /// The logs of a zip: those of a report, which are below `logs`, or else every file.
@@ -335,12 +348,36 @@ pub(super) fn unpacked(mut input: Box<dyn BufRead>) -> io::Result<Box<dyn BufRea
     })
 }
 
-/// What is in UTF-16 as its mark tells, in UTF-8, and without a mark. All else stays as it is, byte for byte.
+/// Control characters as no log has them. Zeros are none: a log that was cut at its begin while it was written has as many as were cut.
+fn controls(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|b| b.is_ascii_control() && !b"\0\t\n\r\x07\x08\x0b\x0c\x1b\x7f".contains(b)).count()
+}
+
+/// Whether anything of it is not as text in UTF-8 is, of which the end may be missing.
+fn has_odd(bytes: &[u8]) -> bool {
+    controls(bytes) > 0 || std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_some())
+}
+
+/// Whether it may be text, in whichever encoding: what is packed, or drawn by lot, has one such character among nine or ten.
+fn is_text(first: &[u8]) -> bool {
+    UTF_16.into_iter().any(|mark| first.starts_with(mark)) || controls(first) * 20 <= first.len()
+}
+
+fn no_text() -> io::Error {
+    let why = "it is neither text nor packed in a way that is known, or its beginning is missing";
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// What is in UTF-16 as its mark tells, in UTF-8, and without a mark. All else stays as it is, byte for byte; what is no text is an
+/// error.
 pub(super) fn text(mut input: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
     let first = input.fill_buf()?;
+    if !is_text(first) {
+        return Err(no_text());
+    }
     if first.starts_with(b"\xef\xbb\xbf") {
         input.consume(3);
-    } else if first.starts_with(b"\xff\xfe") || first.starts_with(b"\xfe\xff") {
+    } else if UTF_16.into_iter().any(|mark| first.starts_with(mark)) {
         let mut decoder = BufReader::with_capacity(ROOM, DecodeReaderBytesBuilder::new().build(input));
         // It hands out its first bytes alone, and a line is needed to tell the form.
         let mut line = Vec::new();

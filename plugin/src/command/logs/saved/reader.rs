@@ -1,14 +1,16 @@
 //! Lines that somebody saved, as records of those who wrote them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use clearwater::component::Component;
 use clearwater::log::{Assembler, LONGEST_LINE, Record, SavedForm, SavedLine, SavedLines, component_of, guess_grammar};
-use clearwater::text::printable;
+use clearwater::text::{counted, printable};
 use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 
 /// How typed records begin.
 const TYPED: &[u8] = b"{\"v\":1,\"kind\":";
@@ -18,6 +20,8 @@ pub(super) struct SavedReader {
     /// What the log's own name tells of who wrote it.
     base: LogSource,
     form: Form,
+    /// Whether each line is an object of some tool's.
+    is_json: bool,
     /// Whether lines were coloured.
     coloured: bool,
     /// Whether every line was given a carriage return.
@@ -28,6 +32,8 @@ pub(super) struct SavedReader {
     /// How many lines there were, and how many of them said something that is known: their time, or who wrote them.
     pub(super) lines: u64,
     pub(super) known: u64,
+    /// How many lines of a form in which each is an object were a part of one.
+    torn: u64,
 }
 
 enum Form {
@@ -51,8 +57,9 @@ struct Stream {
 impl SavedReader {
     /// `first` is what is known of the lines: it shows their form.
     pub(super) fn new(base: LogSource, first: &[u8]) -> Self {
-        let mut coloured = false;
-        let form = if first.starts_with(TYPED) {
+        let (mut coloured, mut is_json) = (false, false);
+        // The first line may have lost its beginning.
+        let form = if first.split(|b| *b == b'\n').take(2).any(|line| line.starts_with(TYPED)) {
             Form::Typed(HashMap::new())
         } else {
             let mut form = SavedForm::of(first);
@@ -60,13 +67,15 @@ impl SavedReader {
                 form = SavedForm::of(&anstream::adapter::strip_bytes(first).into_vec());
                 coloured = form != SavedForm::Bare;
             }
+            is_json = form == SavedForm::Json;
             Form::Saved(SavedLines::new(form))
         };
         let returns = memchr::memchr(b'\n', first).is_some()
             && first[..memchr::memrchr(b'\n', first).map_or(0, |end| end + 1)]
                 .split_inclusive(|b| *b == b'\n')
                 .all(|line| line.ends_with(b"\r\n"));
-        Self { base, form, coloured, returns, streams: HashMap::new(), last: String::new(), lines: 0, known: 0 }
+        let (streams, last) = (HashMap::new(), String::new());
+        Self { base, form, is_json, coloured, returns, streams, last, lines: 0, known: 0, torn: 0 }
     }
 
     /// Takes a line, and adds the entries that it completes.
@@ -89,13 +98,13 @@ impl SavedReader {
             Form::Typed(sources) => {
                 let entry = typed(line, sources);
                 self.known += u64::from(entry.is_some());
+                self.torn += u64::from(entry.is_none() && is_torn(line));
                 out.extend(entry);
             }
-            Form::Saved(lines) => {
-                if let Some(line) = lines.next(line) {
-                    self.saved(&line, out);
-                }
-            }
+            Form::Saved(lines) => match lines.next(line) {
+                Some(line) => self.saved(&line, out),
+                None => self.torn += u64::from(self.is_json && is_torn(line)),
+            },
         }
     }
 
@@ -110,6 +119,12 @@ impl SavedReader {
         }
         let Some(stream) = self.streams.get_mut(&self.last) else { return };
         self.known += u64::from(stream.take(line, out) || line.time.is_some());
+    }
+
+    /// Why not all lines could be read, where it is so.
+    pub(super) fn trouble(&self) -> Option<io::Error> {
+        let told = || format!("without {}, torn or altered: no JSON, as the others are", counted(self.torn, "line"));
+        (self.torn > 0).then(|| io::Error::other(told()))
     }
 
     /// Adds what is still open.
@@ -315,6 +330,12 @@ struct Typed {
     address: String,
     source: String,
     message: String,
+}
+
+/// Whether a line is a part of an object. What a tool says of itself among them is none.
+fn is_torn(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    (line.starts_with(b"{") || line.ends_with(b"}")) && serde_json::from_slice::<IgnoredAny>(line).is_err()
 }
 
 /// A typed record. What is none, as a gap, is passed over.
