@@ -16,7 +16,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsP
     cluster.is_of(deployment).map_err(|message| DnsError::Elsewhere { message })?;
     let asked = options.backend.filter(|b| *b != DnsBackend::Auto);
     if options.action == DnsAction::Remove && asked.is_none() {
-        return removal(cluster, options).await;
+        return Box::pin(removal(cluster, options)).await;
     }
     let undecided = asked.is_none()
         && deployment.file().dns.backend == DnsBackend::Auto
