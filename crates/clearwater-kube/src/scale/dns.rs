@@ -38,16 +38,11 @@ pub(super) async fn every_pod_answers(
     for pod in servers {
         let mut server = Server::new(dns.api(&cluster.client), &pod.name, dns.port);
         let mut seen = BTreeSet::new();
-        match timeout_at(until, answered(&mut server, &host, &wanted, &mut seen)).await {
-            Ok(answered) => answered.map_err(|error| format!("{error} in {}", dns.namespace))?,
-            Err(_) => {
-                let (seen, wanted) = (listed(&seen), listed(&wanted));
-                return Ok(Some(format!(
-                    "DNS pod {} answers {name} with {seen}, and its pods have {wanted}",
-                    pod.name
-                )));
-            }
-        }
+        let Ok(done) = timeout_at(until, answered(&mut server, &host, &wanted, &mut seen)).await else {
+            let (seen, wanted) = (listed(&seen), listed(&wanted));
+            return Ok(Some(format!("DNS pod {} answers {name} with {seen}, and its pods have {wanted}", pod.name)));
+        };
+        done.map_err(|error| format!("{error} in {}", dns.namespace))?;
     }
     Ok(None)
 }
