@@ -87,6 +87,7 @@ async fn names_that_a_release_needs_no_more_are_looked_for() {
     let look = async |backend: DnsBackend, at: &'static str, there: Option<Value>| {
         let (cluster, _) = fake_api::cluster(move |path| match path {
             _ if path == at => there.clone(),
+            "/api/v1/namespaces/ims" => Some(json!({"metadata": {"name": "ims"}})),
             REVIEW => Some(json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
                 "metadata": {}, "spec": {}, "status": {"allowed": false}})),
             _ => object(path, None),

@@ -202,11 +202,9 @@ impl Situation {
         if to > have {
             return Err(Refusal::TooFewAddresses { to, have: reach.addresses, by: reach.exposure });
         }
-        match reach.nodes {
-            Some(nodes) if reach.exposure == BonoExposure::HostPort && to > nodes => {
-                Err(Refusal::TooFewNodes { to, nodes })
-            }
-            _ => Ok(()),
+        match reach.nodes.filter(|nodes| reach.exposure == BonoExposure::HostPort && to > *nodes) {
+            Some(nodes) => Err(Refusal::TooFewNodes { to, nodes }),
+            None => Ok(()),
         }
     }
 
