@@ -23,7 +23,7 @@ const COMMANDS: [(&str, Task); 14] = [
     ("up --dry-run", Task::Up),
     ("diff", Task::Up),
     ("up --yes --timeout 3s", Task::Up),
-    ("status --timeout 2s", Task::Status),
+    ("status --timeout 6s", Task::Status),
     ("check --timeout 20s", Task::Check),
     ("report --timeout 20s --to r.zip", Task::Report),
     ("scale sprout 2 --yes --timeout 3s", Task::Scale),
