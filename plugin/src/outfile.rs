@@ -18,13 +18,29 @@ pub(crate) fn can_be_made(path: &Path) -> Result<(), CliError> {
 /// Refuses a place where no file can be written, be one there or not.
 pub(crate) fn can_be_written(path: &Path) -> Result<(), CliError> {
     let tried = match path.metadata() {
-        // Whoever opens a pipe waits for its reader.
+        Ok(_) if is_pipe(path) => {
+            Err(io::Error::other("it is a pipe, whose reader would be waited for without end: name a file, or /dev/stdout"))
+        }
+        // Of a pipe that this program was given to write to.
         Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
         Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
         Err(error) if error.kind() == ErrorKind::NotFound => made_and_gone(path),
         Err(error) => Err(error),
     };
     tried.map_err(failed(path))
+}
+
+/// Whether a pipe stands there itself: what stands at /dev/stdout or /dev/fd leads to one that is open.
+#[cfg(unix)]
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    path.symlink_metadata().is_ok_and(|found| found.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &Path) -> bool {
+    false
 }
 
 /// Nobody but the system knows whether a file can be made there.
@@ -88,6 +104,12 @@ mod tests {
         // Nothing is left of it, and nothing is lost.
         assert!(!at("none").exists() && fs::read(at("one")).unwrap() == b"one");
         assert!(can_be_written(Path::new("/dev/null")).is_ok() || !cfg!(unix));
+        #[cfg(unix)]
+        {
+            assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+            let error = can_be_written(&at("pipe")).unwrap_err().to_string();
+            assert!(error.contains("/pipe") && error.contains("it is a pipe"), "{error}");
+        }
     }
 
     #[cfg(unix)]

@@ -561,7 +561,7 @@ fn a_server_that_opens_no_connection_into_a_pod() {
 /// What one check could not look at is not passed over, where nothing but looking was asked for.
 #[test]
 fn a_server_that_fails_at_one_kind() {
-    const ROWS: [(&str, &Manners, &str); 22] = [
+    const ROWS: [(&str, &Manners, &str); 24] = [
         ("horizontalpodautoscalers", &Manners::Broken, "scale bono 2 --dry-run"),
         ("poddisruptionbudgets", &Manners::Broken, "scale bono 0 --dry-run"),
         ("configmaps", &Manners::Broken, "scale bono 2 --dry-run"),
@@ -582,6 +582,9 @@ fn a_server_that_fails_at_one_kind() {
         ("horizontalpodautoscalers", &Manners::Other, "autoscale --list"),
         ("deployments", &Manners::Other, "down --yes"),
         ("kube-system/services", &Manners::Broken, "down --yes"),
+        // Whoever was told that it may look, and may not.
+        ("horizontalpodautoscalers", &Manners::Refusing, "down --yes"),
+        ("secrets", &Manners::Refusing, "down --yes"),
         ("pods", &Manners::Other, "subscriber list"),
         ("deployments", &Manners::Broken, "scale bono 2 --dry-run"),
     ];
@@ -591,6 +594,7 @@ fn a_server_that_fails_at_one_kind() {
         let why: &[&str] = match manners {
             Manners::Hollow => &["no object of Kubernetes", "the API server tells none"],
             Manners::Other => &["a SecretList and no list of", "the SecretList \"\" and not"],
+            Manners::Refusing => &["you may not list"],
             _ => &["etcdserver: no leader"],
         };
         table_of(&server, &[line], why);

@@ -35,10 +35,10 @@ pub(crate) struct Autoscale {
     #[command(flatten)]
     place: PlaceArgs,
     /// The fewest members
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count())]
     min: u32,
     /// The most members
-    #[arg(long, value_name = "N", required_unless_present_any = ["list", "remove"])]
+    #[arg(long, value_name = "N", required_unless_present_any = ["list", "remove"], value_parser = count())]
     max: Option<u32>,
     /// The CPU time to aim at on average, in percent of what the component's container requests
     #[arg(long, value_name = "PERCENT", default_value_t = 60)]
@@ -62,6 +62,11 @@ pub(crate) struct Autoscale {
     /// A format for programs
     #[arg(short, long, value_enum)]
     output: Option<Format>,
+}
+
+/// A number of members, as Kubernetes can write one.
+fn count() -> clap::builder::RangedU64ValueParser<u32> {
+    clap::value_parser!(u32).range(..=i64::from(i32::MAX))
 }
 
 impl Autoscale {

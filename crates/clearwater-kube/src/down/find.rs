@@ -234,14 +234,9 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
     let mut sets: Vec<DynamicObject> = Vec::new();
     let mut claims = Vec::new();
     for (kind, listed) in KINDS.into_iter().zip(answers) {
-        let listed = match listed? {
-            Some(listed) => listed,
-            None if matches!(kind, kinds::DEPLOYMENT | kinds::STATEFUL_SET) => {
-                return Err(DownError::Right { resource: kind.plural, namespace: cluster.namespace.clone() });
-            }
-            // What may not even be listed was not made by this user.
-            None => continue,
-        };
+        // What nobody could look at may be there.
+        let lacking = || DownError::Right { resource: kind.plural, namespace: cluster.namespace.clone() };
+        let listed = listed?.ok_or_else(lacking)?;
         for object in listed {
             if kind == kinds::PERSISTENT_VOLUME_CLAIM {
                 claims.push(object);
