@@ -18,9 +18,9 @@ pub(crate) fn can_be_made(path: &Path) -> Result<(), CliError> {
 /// Refuses a place where no file can be written, be one there or not.
 pub(crate) fn can_be_written(path: &Path) -> Result<(), CliError> {
     let tried = match path.metadata() {
-        Ok(_) if is_pipe(path) => {
-            Err(io::Error::other("it is a pipe, whose reader would be waited for without end: name a file, or /dev/stdout"))
-        }
+        Ok(_) if is_pipe(path) => Err(io::Error::other(
+            "it is a pipe, whose reader would be waited for without end: name a file, or /dev/stdout",
+        )),
         // Of a pipe that this program was given to write to.
         Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
         Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
