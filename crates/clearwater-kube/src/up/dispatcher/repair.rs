@@ -162,6 +162,13 @@ impl Repairs {
         !self.running.contains(key) && self.may_be_tried(key) && (self.has_failed(key) || !self.begun.contains_key(key))
     }
 
+    /// Whether a program that looks another component up when it starts is to be restarted now: it started, or was restarted by this
+    /// run, before that one's pods were last renewed, each time that they are.
+    fn is_outlived(&self, key: &Key, began: Option<Timestamp>, renewed: Option<Timestamp>) -> bool {
+        let restarted = self.begun.get(key).copied().filter(|_| !self.has_failed(key));
+        !self.running.contains(key) && self.may_be_tried(key) && began.max(restarted) < renewed
+    }
+
     /// Which of a store's dead members are to be marked as failed now. Each is, however many others are being marked: a run
     /// of `cw-mark_node_failed` ends only when no dead member is left, so one that was kept back would be waited for.
     fn to_mark(&self, component: Component, mut dead: Vec<IpAddr>) -> Vec<IpAddr> {
@@ -371,7 +378,7 @@ impl Dispatcher {
             let report = self.seen.reports.get(&uid);
             let unwell = report.is_some_and(|r| r.troubles.is_empty() && r.programs_well > 0 && !r.is_good());
             let key = (uid, format!("{program} {}", lookup.other));
-            if !unwell || began(&pod) >= renewed || !self.repairs.is_due(&key) {
+            if !unwell || !self.repairs.is_outlived(&key, began(&pod), renewed) {
                 continue;
             }
             let Some(target) = ProbeTarget::of(&self.units[component].part.subject, &pod) else { continue };

@@ -95,3 +95,25 @@ fn what_fails_is_tried_again_after_a_pause_and_not_for_ever() {
     state.failed.insert(key.clone(), (TRIES, Instant::now()));
     assert!(!state.is_due(&key));
 }
+
+/// A store whose members are replaced one by one is another each time.
+#[test]
+fn who_looked_a_component_up_is_started_again_each_time_that_it_is_renewed() {
+    let mut state = Repairs::hearing(mpsc::unbounded_channel().1);
+    let key = ("u".to_owned(), "homestead-prov cassandra".to_owned());
+    let at = |seconds| Some(Timestamp::from_second(seconds).unwrap());
+    assert!(!state.is_outlived(&key, at(10), at(5)), "it started after that");
+    assert!(!state.is_outlived(&key, at(10), None));
+    assert!(state.is_outlived(&key, at(10), at(20)));
+    state.running.insert(key.clone());
+    state.begun.insert(key.clone(), at(25).unwrap());
+    assert!(!state.is_outlived(&key, at(10), at(20)), "it is being restarted");
+    state.take((key.clone(), false));
+    assert!(!state.is_outlived(&key, at(10), at(20)), "it was restarted since");
+    assert!(state.is_outlived(&key, at(10), at(40)), "the next member was replaced after that");
+    // What failed is tried again after its pause.
+    state.take((key.clone(), true));
+    assert!(!state.is_outlived(&key, at(10), at(20)));
+    state.failed.insert(key.clone(), (1, Instant::now()));
+    assert!(state.is_outlived(&key, at(10), at(20)));
+}
