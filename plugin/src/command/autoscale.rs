@@ -65,7 +65,7 @@ pub(crate) struct Autoscale {
 }
 
 /// A number of members, as Kubernetes can write one.
-fn count() -> clap::builder::RangedU64ValueParser<u32> {
+fn count() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(..=i64::from(i32::MAX))
 }
 
