@@ -9,10 +9,6 @@ use crate::embed::{self, Outside};
 use crate::steps::{Step, Steps};
 use crate::tools::{CARGO_DENY, servers};
 
-/// The tests that need no cluster, in parts that together are all of them, by the first letter of their programs: cargo runs the
-/// programs of one after another, many of which wait most of the time, and the others have the processor meanwhile.
-const TESTS: [&[&str]; 3] = [&["--lib", "--bins"], &["--test", "[a-d]*"], &["--test", "[!a-d]*"]];
-
 /// The crates whose documentation is a product.
 const DOCUMENTED: [&str; 8] =
     ["-p", "clearwater", "-p", "clearwater-kube", "-p", "clearwater-sip", "-p", "kubectl-clearwater"];
@@ -46,23 +42,13 @@ pub fn all<'a>(features: &Features, outside: &'a Outside) -> anyhow::Result<Vec<
         let without = ["clippy", "--workspace", "--bin", "kubectl-clearwater", "--", "-D", "warnings"];
         steps.push(Step::new("lint", "cargo", &without));
     }
-    let path = match servers()? {
-        Some(servers) => {
-            let path = env::var_os("PATH").unwrap_or_default();
-            Some(env::join_paths([servers].into_iter().chain(env::split_paths(&path)))?)
-        }
-        None => None,
-    };
-    let tests = |which: &[&str]| {
-        let step = features.step("test", &[&["test", "--workspace", "--no-fail-fast"], which].concat());
-        match &path {
-            Some(path) => step.env("PATH", path),
-            None => step,
-        }
-    };
-    steps.push(tests(&["--no-run"]).named("build the tests that need no cluster"));
-    steps.push(Step::tests("test", "the tests that need no cluster", TESTS.map(tests)));
-    steps.push(tests(&["--doc"]));
+    let mut test = features.step("test", &["test", "--workspace"]);
+    if let Some(servers) = servers()? {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([servers].into_iter().chain(env::split_paths(&path)))?;
+        test = test.env("PATH", path);
+    }
+    steps.push(test);
     steps.extend(embed::check(outside));
     steps.extend(CARGO_DENY.missing("lint")?);
     let deny = ["--log-level", "error", "check", "bans", "licenses", "sources"];

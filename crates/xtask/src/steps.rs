@@ -31,8 +31,6 @@ enum Deed<'a> {
     /// A program that shows by itself what it does.
     Shown(Command),
     Call(Box<Call<'a>>),
-    /// Tests that run side by side.
-    Tests(Vec<Step<'a>>),
 }
 
 /// What is done here.
@@ -56,11 +54,6 @@ impl<'a> Step<'a> {
     /// A step that is done here.
     pub fn call(group: &'static str, name: &str, deed: impl FnOnce(&Display) -> Result<()> + 'a) -> Self {
         Self { group, name: name.to_owned(), deed: Deed::Call(Box::new(deed)) }
-    }
-
-    /// A step that runs others of `cargo test` side by side, and fails where a test does.
-    pub fn tests(group: &'static str, name: &str, steps: impl IntoIterator<Item = Self>) -> Self {
-        Self { group, name: name.to_owned(), deed: Deed::Tests(steps.into_iter().collect()) }
     }
 
     /// The same under a name that says more than the command.
@@ -165,11 +158,6 @@ impl Steps {
                 let well = self.wait(&mut command.spawn().with_context(cannot)?)?;
                 (display.end(), well)
             }
-            Deed::Tests(steps) => {
-                let failed = self.side_by_side(&title, steps)?;
-                ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-                return Ok(true);
-            }
             Deed::Command(command) => {
                 let display = Arc::new(Display::of(&title));
                 let mut running = Running::start(command, &display).with_context(cannot)?;
@@ -204,11 +192,7 @@ impl Steps {
     /// A failure that no test explains, and the deadline.
     pub fn tests<'a>(&mut self, name: &str, steps: impl IntoIterator<Item = Step<'a>>) -> Result<Vec<String>> {
         let title = self.title(name);
-        self.side_by_side(&title, steps)
-    }
-
-    fn side_by_side<'a>(&mut self, title: &str, steps: impl IntoIterator<Item = Step<'a>>) -> Result<Vec<String>> {
-        let display = Arc::new(Display::of(title));
+        let display = Arc::new(Display::of(&title));
         let mut running = Vec::new();
         let mut group = "tests";
         for step in steps {
@@ -235,7 +219,7 @@ impl Steps {
         }
         let took = display.end();
         self.note(group, took);
-        say(&done(title, took));
+        say(&done(&title, took));
         ensure!(
             undone.is_empty(),
             "stopped after {} minutes; left undone: {}",
@@ -417,16 +401,6 @@ mod tests {
         let mut steps = Steps::within(Duration::ZERO);
         let error = steps.run([Step::new("a", "sleep", &["5"]), Step::new("a", "true", &[])]).unwrap_err();
         assert_eq!(error.to_string(), "stopped after 0 minutes; left undone: sleep 5; true ");
-    }
-
-    #[test]
-    fn a_step_of_tests_runs_all_of_them_and_names_what_failed() {
-        let mut steps = Steps::within(Duration::from_secs(60));
-        let sh = |script: &str| Step::new("a", "sh", &["-c", script]);
-        let failing = "printf 'failures:\\n    up::one\\n'; exit 101";
-        steps.run([Step::tests("a", "all", [sh("true"), sh("true")])]).unwrap();
-        let error = steps.run([Step::tests("a", "all", [sh(failing), sh("true")])]).unwrap_err();
-        assert_eq!(error.to_string(), "failed: up::one");
     }
 
     #[test]
