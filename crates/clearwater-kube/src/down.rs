@@ -311,6 +311,10 @@ async fn work(
     let tasks: &[Task] = if options.delete_namespace { &[Task::Down, Task::DeleteNamespace] } else { &[Task::Down] };
     let rights = rights::check(asked, tasks, &found.rights(options)).await;
     checks::tell(rights, "removed", emitter).await.map_err(|(outcome, advice)| DownError::Unfit(outcome, advice))?;
+    // Whatever was said of rights, what could not be looked at may be there.
+    if let Some(&resource) = found.unlisted.first() {
+        return Err(DownError::Right { resource, namespace: cluster.namespace.clone() });
+    }
     // Where something of this deployment may remain unseen, not all of it is known to be gone.
     let ended = |outcome, text: String| match &names {
         Err(why) => (Outcome::CouldNotLook, names_unseen(&cluster.namespace, why).after(&format!("{text}; "))),

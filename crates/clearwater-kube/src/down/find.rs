@@ -136,6 +136,8 @@ pub(super) struct Found {
     /// Those of them whose workloads nobody has told to go.
     pub(super) staying: BTreeSet<Component>,
     pub(super) release: Release,
+    /// Kinds of objects that may be there: they could not be listed for want of a right.
+    pub(super) unlisted: Vec<&'static str>,
 }
 
 impl Found {
@@ -234,9 +236,13 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
     let mut sets: Vec<DynamicObject> = Vec::new();
     let mut claims = Vec::new();
     for (kind, listed) in KINDS.into_iter().zip(answers) {
-        // What nobody could look at may be there.
-        let lacking = || DownError::Right { resource: kind.plural, namespace: cluster.namespace.clone() };
-        let listed = listed?.ok_or_else(lacking)?;
+        let Some(listed) = listed? else {
+            if matches!(kind, kinds::DEPLOYMENT | kinds::STATEFUL_SET) {
+                return Err(DownError::Right { resource: kind.plural, namespace: cluster.namespace.clone() });
+            }
+            found.unlisted.push(kind.plural);
+            continue;
+        };
         for object in listed {
             if kind == kinds::PERSISTENT_VOLUME_CLAIM {
                 claims.push(object);
