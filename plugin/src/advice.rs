@@ -118,7 +118,7 @@ pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>)
 pub(crate) fn status_worded(mut seen: Status) -> Status {
     for one in &mut seen.components {
         one.problems.iter_mut().for_each(|problem| *problem = text(problem).into());
-        one.renewal = one.renewal.take().map(|renewal| Remedy::Text(renewal.worded(&word)));
+        one.renewal = one.renewal.take().map(|renewal| Remedy::Text(deed(&renewal)));
     }
     seen
 }

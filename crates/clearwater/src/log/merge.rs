@@ -1,3 +1,5 @@
+mod lateness;
+
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -5,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
 use jiff::Timestamp;
-
-mod lateness;
 
 use lateness::Lateness;
 
@@ -277,6 +277,10 @@ impl<T> Merge<T> {
 
     /// Takes in that a source that was lost is heard again: those that were lost with it are waited for anew.
     fn returned(&mut self, id: SourceId, now: Instant) {
+        // Who is lost is behind: where nobody is, as nearly always, none has to be looked for.
+        if self.behind == 0 {
+            return;
+        }
         let Some(lost) = self.sources.get_mut(&id).and_then(|source| source.lost.take()) else { return };
         for other in self.sources.values_mut().filter(|other| other.lost.is_some_and(|at| at + TOGETHER >= lost)) {
             other.heard = other.heard.max(Some(now));
@@ -379,16 +383,15 @@ impl<T> Merge<T> {
     }
 
     fn may_go(&mut self, time: Timestamp, came: Instant, now: Instant) -> bool {
-        let is_due = now >= self.due(time, came);
         if self.behind == 0 {
-            return is_due;
+            return now >= self.due(time, came);
         }
         let bounds = match self.bounds {
             Some(bounds) if bounds.at == now => bounds,
             _ => *self.bounds.insert(self.bounds_at(now)),
         };
         // What is read from the past need not wait for the window: its sources say how far they are.
-        bounds.behind.admits(time) && (is_due || bounds.past.admits(time))
+        bounds.behind.admits(time) && (bounds.past.admits(time) || now >= self.due(time, came))
     }
 
     fn bounds_at(&self, now: Instant) -> Bounds {

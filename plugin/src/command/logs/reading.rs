@@ -46,15 +46,15 @@ impl ReadingSummary {
         match (self.opened, self.came, self.records) {
             (0, ..) => Some(no_container()),
             (_, 0, _) => Some("what was read holds nothing that was written in that time".to_owned()),
-            (_, came, 0) if self.of_looking > 0 => {
-                let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");
-                Some(format!(
-                    "{came} came, and none but what looking has caused is one that was asked for; --all shows it"
-                ))
-            }
             (_, came, 0) => {
                 let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");
-                Some(format!("{came} came, and none is one that was asked for"))
+                Some(if self.of_looking > 0 {
+                    format!(
+                        "{came} came, and none but what looking has caused is one that was asked for; --all shows it"
+                    )
+                } else {
+                    format!("{came} came, and none is one that was asked for")
+                })
             }
             _ => None,
         }
