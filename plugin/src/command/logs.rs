@@ -2,6 +2,7 @@ mod by_source;
 mod filter;
 mod folder;
 mod format;
+mod pace;
 mod reading;
 mod saved;
 mod selection;
@@ -27,6 +28,7 @@ use crate::runtime::{block_on_two, unless_ended};
 use crate::signal::code;
 
 use folder::Folder;
+use pace::Pace;
 use reading::{Out, Reading, ReadingSummary};
 use span::Span;
 
@@ -145,9 +147,6 @@ struct Accepted {
     burst: Option<i64>,
 }
 
-/// What is written is shown at once where nothing was shown for this time, and else at the latest after it.
-const HELD_BACK: Duration = Duration::from_millis(8);
-
 /// How long nothing is said of that there is nothing to read.
 const WAITS: Duration = Duration::from_secs(3);
 
@@ -196,9 +195,7 @@ impl Logs {
             });
             // When it is said that nothing is there to read.
             let mut waiting = (follow && !self.only_log_lines).then(|| Instant::now() + WAITS);
-            // When what was written and not shown has to be shown.
-            let mut held: Option<Instant> = None;
-            let mut shown = Instant::now();
+            let mut rhythm = Pace::new(Instant::now());
             let code = loop {
                 // Where lines come without a pause, nothing is waited for.
                 if let Some(reason) = signals.came() {
@@ -207,13 +204,15 @@ impl Logs {
                 let said = if let Some(said) = stream.try_next() {
                     Some(said)
                 } else {
-                    if held.is_some_and(|h| h <= Instant::now()) {
+                    let due = rhythm.due();
+                    if due.is_some_and(|due| due <= Instant::now()) {
                         reading.out.flush(context)?;
-                        (held, shown) = (None, Instant::now());
+                        rhythm.wrote(Instant::now());
+                        continue;
                     }
                     tokio::select! {
                         said = stream.next() => said,
-                        () = until(held) => continue,
+                        () = until(due) => continue,
                         () = until(waiting) => {
                             // Before it is known which pods there are, the list is what is waited for.
                             waiting = (!reading.seen.is_listed).then(|| Instant::now() + WAITS);
@@ -228,8 +227,8 @@ impl Logs {
                     }
                 };
                 let Some(said) = said else { break exit::OK };
-                if reading.take(said, !self.only_log_lines, context)? && held.is_none() {
-                    held = Some(shown + HELD_BACK);
+                if reading.take(said, !self.only_log_lines, context)? {
+                    rhythm.wants();
                 }
             };
             reading.out.flush(context)?;

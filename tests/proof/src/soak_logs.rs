@@ -63,6 +63,9 @@ fn pod(name: &str, lines: u32, files: bool) -> String {
     .to_string()
 }
 
+/// No greater part of the lines may come with a late mark.
+const LATE: f64 = 0.005;
+
 /// The first number in each file that a container's log has had, by pod: read from the nodes' disks while it runs.
 #[derive(Default)]
 struct Rolls {
@@ -79,7 +82,9 @@ impl Rolls {
                     continue;
                 };
                 let path = pod.path().join("sprout/0.log");
-                if let Some(first) = first_number(&path) {
+                let is_empty = fs::metadata(&path).is_ok_and(|m| m.len() == 0);
+                // What rolled when nothing more came begins with no number.
+                if let Some(first) = first_number(&path).or(is_empty.then_some(u32::MAX)) {
                     self.firsts.entry(name.to_owned()).or_default().insert(first);
                 }
             }
@@ -257,10 +262,16 @@ struct Counted {
 }
 
 impl Counted {
+    fn late_share(&self) -> f64 {
+        let lines = u32::try_from(self.output.lines + self.files.lines).unwrap_or(u32::MAX);
+        f64::from(u32::try_from(self.late).unwrap_or(u32::MAX)) / f64::from(lines.max(1))
+    }
+
     fn held(&self) -> bool {
         let (output, files) = (&self.output, &self.files);
         output.unexplained + output.doubled + output.idle_marks + files.missing + files.doubled + files.marks == 0
             && self.ordered
+            && self.late_share() < LATE
     }
 }
 
@@ -399,7 +410,12 @@ impl Soak<'_> {
         row("marks", &|t| t.marks.to_string(), false)?;
         row("marks without a roll between their ends", &|t| t.idle_marks.to_string(), false)?;
         let order = if *ordered { "in order" } else { "**not in order**" };
-        writeln!(page, "\n- lines with a late mark: {late}; the others are {order}")?;
+        let share = counted.late_share() * 100.0;
+        writeln!(
+            page,
+            "\n- lines with a late mark: {late} ({share:.2} %; wanted: below {:.1} %); the others are {order}",
+            LATE * 100.0
+        )?;
         match course.stern_ended {
             Some(at) => {
                 let why = fs::read_to_string(self.file("stern.err"))?;

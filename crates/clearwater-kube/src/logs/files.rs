@@ -22,7 +22,7 @@ use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
 use crate::cluster::{is_unauthorized, say};
-use crate::pod::{exec, refusal};
+use crate::pod::{Program, exec, refusal};
 use open_file::OpenFile;
 use talk::{Block, Chatter, PartialLine, clock, is_plain, matches, numbered, numbers};
 
@@ -227,15 +227,11 @@ impl Follower {
         patience.asks();
         let opened = exec(&self.pods, pod, self.arguments(open, first), &params, OPENING).await;
         drop(permit);
-        let mut process = match opened {
+        let Program { mut stdin, stdout, ended, connection: _connection } = match opened {
             Err(error) if error.is_unauthorized() => return Err(self.end(&error).await),
             Err(error) if error.is_lasting() => return Ok(End::Lasting(format!("its files cannot be read: {error}"))),
             Err(error) => return Ok(End::Broken(error.to_string())),
-            Ok(process) => process,
-        };
-        let status = process.take_status();
-        let (Some(mut stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
-            return Ok(End::Broken("the exec connection has no streams".to_owned()));
+            Ok(program) => program,
         };
         let skew = self.skew;
         let speak = async move {
@@ -256,7 +252,7 @@ impl Follower {
             () = speak => End::Over,
         };
         // What the runtime says where the program could not be started at all.
-        let refused = refusal(&self.source.pod, &self.source.container, status).await;
+        let refused = refusal(&self.source.pod, &self.source.container, ended).await;
         Ok(match (end, refused) {
             (_, Some(error)) if error.is_lasting() => {
                 End::Lasting("its files cannot be read: the container has no bash".to_owned())

@@ -21,6 +21,7 @@ pub(crate) mod dns;
 mod forward;
 pub mod object;
 mod open;
+mod program;
 mod question;
 mod room;
 mod script;
@@ -30,6 +31,7 @@ mod tunnel;
 
 pub use forward::Forward;
 pub(crate) use open::{Duplex, EXEC, OPEN, exec, forward};
+pub(crate) use program::Program;
 pub(crate) use question::etcd_health;
 pub use question::{Verdict, judge, script};
 pub use room::Room;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{AttachParams, AttachedProcess, Portforwarder};
+use kube::api::{AttachParams, Portforwarder};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::AskError;
+use super::{AskError, Program};
 
 /// The longest that opening a connection into a pod may take.
 pub(crate) const OPEN: Duration = Duration::from_secs(8);
@@ -23,19 +23,20 @@ const FORWARD: &str = "get and create pods/portforward";
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// Starts a program in a container.
+/// Starts a program in a container, whose standard input and output are asked for.
 pub(crate) async fn exec<C>(
     pods: &Api<Pod>,
     pod: &str,
     command: C,
     params: &AttachParams,
     within: Duration,
-) -> Result<AttachedProcess, AskError>
+) -> Result<Program, AskError>
 where
     C: IntoIterator + std::fmt::Debug,
     C::Item: Into<String>,
 {
-    opened(pod, EXEC, within, pods.exec(pod, command, params)).await
+    let connection = opened(pod, EXEC, within, pods.exec(pod, command, params)).await?;
+    Program::new(connection).ok_or_else(|| AskError::broken(pod, "the exec connection has no streams"))
 }
 
 /// Forwards a port, and takes the first connection to it.

@@ -1,5 +1,4 @@
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -9,7 +8,8 @@ use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
-use super::{AskError, Script, exec};
+use super::program::Ended;
+use super::{AskError, Program, Script, exec};
 use crate::cluster::FailedAt;
 use crate::deadline::no_answer;
 use crate::judge::said::Meaning;
@@ -26,12 +26,9 @@ pub struct Shell {
     /// pass for that line.
     mark: String,
     asked: u64,
-    end: End,
-    process: Option<AttachedProcess>,
+    /// Held for as long as it is asked.
+    _connection: Option<AttachedProcess>,
 }
-
-/// How long what was read before the end may take to arrive: it is in this program already.
-const REST: Duration = Duration::from_millis(100);
 
 /// How long the kubelet may take to say how a program ended whose output has ended.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -65,30 +62,22 @@ impl Shell {
     /// Why there is no shell: a right, a container without bash, or a way that is broken.
     pub async fn open(pods: &Api<Pod>, pod: &str, container: &str, within: Duration) -> Result<Self, AskError> {
         let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
-        let mut process = exec(pods, pod, ["bash", "-c", LOOP], &params, within).await?;
-        let end = process.take_status().map_or(End::Untold, |status| End::Awaited(Box::pin(status)));
-        let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
-            return Err(AskError::broken(pod, "the exec connection has no streams"));
-        };
-        let mut shell = Self::over(pod, Box::new(stdin), Box::new(stdout));
-        shell.end = end;
-        shell.process = Some(process);
+        let Program { stdin, stdout, ended, connection } =
+            exec(pods, pod, ["bash", "-c", LOOP], &params, within).await?;
+        let mut shell = Self::over(pod, stdin, Box::new(stdout), Some(connection));
         match shell.run(&Script::new(":"), within).await {
             Ok(_) => Ok(shell),
             Err(AskError::Deadline { .. }) => Err(AskError::unheard(pod, no_answer(within))),
             // The kubelet says of each program that it started how it ended.
-            Err(error) => {
-                let _ = timeout(LAST_WORD, shell.end.reached()).await;
-                Err(match shell.end {
-                    // No bash ends well before it has answered.
-                    End::Told(said) if said.as_ref().is_none_or(|s| s.status.as_deref() == Some("Success")) => {
-                        AskError::cut_off(pod)
-                    }
-                    End::Told(said) => said.and_then(|said| refused(pod, container, *said)).unwrap_or(error),
-                    // It answers with more than it was asked for, or with what is no answer.
-                    End::Untold | End::Awaited(_) => AskError::unheard(pod, error.into_source()),
-                })
-            }
+            Err(error) => Err(match timeout(LAST_WORD, ended).await {
+                // No bash ends well before it has answered.
+                Ok(said) if said.as_ref().is_none_or(|s| s.status.as_deref() == Some("Success")) => {
+                    AskError::cut_off(pod)
+                }
+                Ok(said) => said.and_then(|said| refused(pod, container, said)).unwrap_or(error),
+                // It answers with more than it was asked for, or with what is no answer.
+                Err(_) => AskError::unheard(pod, error.into_source()),
+            }),
         }
     }
 
@@ -96,18 +85,12 @@ impl Shell {
         pod: &str,
         stdin: Box<dyn AsyncWrite + Send + Unpin>,
         stdout: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+        connection: Option<AttachedProcess>,
     ) -> Self {
         // Each of the standard library's hashers has keys of its own, from the system's random numbers.
         let mark = format!("@answered-{:016x}", RandomState::new().hash_one(pod));
-        Self {
-            pod: pod.to_owned(),
-            stdin,
-            stdout: BufReader::new(stdout),
-            mark,
-            asked: 0,
-            end: End::Untold,
-            process: None,
-        }
+        let stdout = BufReader::new(stdout);
+        Self { pod: pod.to_owned(), stdin, stdout, mark, asked: 0, _connection: connection }
     }
 
     /// Runs a script. After an error the shell is of no more use and must be dropped.
@@ -132,37 +115,7 @@ impl Shell {
         self.asked += 1;
         self.stdin.write_all(format!("{line}\n").as_bytes()).await?;
         self.stdin.flush().await?;
-        let Self { stdout, mark, end, .. } = self;
-        // What is read has no end where the connection broke: kube's client (5.0.0) then drops the writing half without a
-        // word to the reading one.
-        let ended = async {
-            end.reached().await;
-            tokio::time::sleep(REST).await;
-        };
-        tokio::select! {
-            answer = answer(stdout, mark, number) => answer,
-            () = ended => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-}
-
-/// What becomes of the program.
-enum End {
-    /// Nobody will say.
-    Untold,
-    /// It has not ended, or nobody said so yet.
-    Awaited(Pin<Box<dyn Future<Output = Option<Status>> + Send>>),
-    /// It ended as the kubelet says; where that says nothing, it is the connection that ended.
-    Told(Option<Box<Status>>),
-}
-
-impl End {
-    async fn reached(&mut self) {
-        match self {
-            Self::Untold => std::future::pending().await,
-            Self::Awaited(status) => *self = Self::Told(status.await.map(Box::new)),
-            Self::Told(_) => {}
-        }
+        answer(&mut self.stdout, &self.mark, number).await
     }
 }
 
@@ -189,12 +142,8 @@ async fn answer(stdout: &mut (impl AsyncBufRead + Unpin), mark: &str, number: u6
 }
 
 /// Why the container runtime did not start a program, where it says so.
-pub(crate) async fn refusal(
-    pod: &str,
-    container: &str,
-    status: Option<impl Future<Output = Option<Status>>>,
-) -> Option<AskError> {
-    refused(pod, container, timeout(LAST_WORD, status?).await.ok().flatten()?)
+pub(crate) async fn refusal(pod: &str, container: &str, ended: Ended) -> Option<AskError> {
+    refused(pod, container, timeout(LAST_WORD, ended).await.ok().flatten()?)
 }
 
 /// What an end with these words means. An internal error in which no container is named is the API server's own: it found
@@ -233,7 +182,7 @@ mod tests {
             .spawn()
             .unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        (Shell::over("here", Box::new(stdin), Box::new(stdout)), child)
+        (Shell::over("here", Box::new(stdin), Box::new(stdout), None), child)
     }
 
     const SOON: Duration = Duration::from_secs(5);

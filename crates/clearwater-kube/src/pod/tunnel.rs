@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::{AskError, exec, refusal};
+use super::{AskError, Program, exec, refusal};
 
 /// What a tunnel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,12 +143,8 @@ impl Tunnel {
             TunnelProtocol::Aimed => "aimed",
         };
         let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
-        let mut process = exec(pods, pod, command, &params, within).await?;
+        let Program { stdin, stdout, ended, connection } = exec(pods, pod, command, &params, within).await?;
         let opening = async {
-            let status = process.take_status();
-            let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
-                return Err(AskError::broken(pod, "the exec connection has no streams"));
-            };
             let mut stdout = BufReader::new(stdout);
             let mut first = String::new();
             let read = (&mut stdout).take(FIRST_LINE).read_line(&mut first).await;
@@ -160,12 +156,12 @@ impl Tunnel {
                 }
                 return Err(match first.trim().strip_prefix("no: ").map(str::to_owned) {
                     Some(why) => AskError::NoWay { pod: pod.to_owned(), to, why },
-                    None => refusal(pod, container, status)
+                    None => refusal(pod, container, ended)
                         .await
                         .unwrap_or_else(|| AskError::broken(pod, format!("the tunnel began with {first:?}"))),
                 });
             };
-            Self::pump(process, stdin, stdout, far, protocol).await.map_err(|e| AskError::broken(pod, e))
+            Self::pump(connection, stdin, stdout, far, protocol).await.map_err(|e| AskError::broken(pod, e))
         };
         timeout(within, opening).await.unwrap_or_else(|_| Err(AskError::Deadline { pod: pod.to_owned(), within }))
     }
@@ -186,7 +182,7 @@ impl Tunnel {
     }
 
     async fn pump(
-        process: AttachedProcess,
+        held: AttachedProcess,
         stdin: impl AsyncWrite + Send + Unpin + 'static,
         stdout: impl AsyncRead + Send + Unpin + 'static,
         far: SocketAddr,
@@ -196,14 +192,14 @@ impl Tunnel {
         if protocol == TunnelProtocol::Tcp {
             let listener = TcpListener::bind(loopback).await?;
             let near = listener.local_addr()?;
-            let pump = tokio::spawn(async move { connection(listener, stdin, stdout, process).await }).abort_handle();
+            let pump = tokio::spawn(async move { connection(listener, stdin, stdout, held).await }).abort_handle();
             return Ok(Self { near, far, aim: None, pump });
         }
         let socket = UdpSocket::bind(loopback).await?;
         let near = socket.local_addr()?;
         let (aim, aimed) = oneshot::channel();
         let (aim, aimed) = if protocol == TunnelProtocol::Aimed { (Some(aim), Some(aimed)) } else { (None, None) };
-        let pump = tokio::spawn(async move { datagrams(socket, aimed, stdin, stdout, process).await }).abort_handle();
+        let pump = tokio::spawn(async move { datagrams(socket, aimed, stdin, stdout, held).await }).abort_handle();
         Ok(Self { near, far, aim, pump })
     }
 }
