@@ -77,9 +77,10 @@ pub(crate) struct Logs {
     #[arg(long)]
     no_follow: bool,
     /// How lines are written: default (pod, container, line), raw (the line alone), json, extjson and ppextjson (stern's,
-    /// byte for byte), or typed (one JSON object a record, with its level, thread, place and component)
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// byte for byte), or typed (one JSON object a record, with its level, thread, place and component); default unless --dir
+    /// is given, raw then
+    #[arg(short, long, value_name = "FORM", value_enum)]
+    output: Option<Form>,
     /// A form of your own, as '{time} {component} {message}'. Fields: time, component, pod, container, node, namespace,
     /// source, level, thread, place, text, message
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "output", value_parser = format::template)]
@@ -151,11 +152,14 @@ struct Accepted {
 const WAITS: Duration = Duration::from_secs(3);
 
 impl Logs {
+    fn form(&self) -> Form {
+        // A directory is read by programs, mostly.
+        self.output.unwrap_or(if self.dir.is_some() { Form::Raw } else { Form::Default })
+    }
+
     fn look(&self) -> format::Look {
-        // A directory is read again, with --from.
-        let form = if self.dir.is_some() && self.output == Form::Default { Form::Raw } else { self.output };
         format::Look {
-            form,
+            form: self.form(),
             template: self.format.clone(),
             stamp: self.timestamps,
             zone: self.timezone.clone(),
@@ -246,7 +250,7 @@ impl Logs {
 
     /// Whether what looking alone causes is left out: what is for eyes, where nobody asked for it.
     fn is_quiet(&self) -> bool {
-        let is_for_eyes = self.output == Form::Default && self.format.is_none() && self.dir.is_none();
+        let is_for_eyes = self.form() == Form::Default && self.format.is_none() && self.dir.is_none();
         is_for_eyes && !self.all && self.selection.is_source_chosen_here() && !self.filter.includes()
     }
 
@@ -290,6 +294,7 @@ impl Logs {
     /// What was saved, or comes by standard input.
     fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
         let mut unread = Unread::default();
+        reading.seen.opened = 1;
         if !self.only_log_lines {
             self.selection.warn_of_pods_only(context);
         }
@@ -302,7 +307,7 @@ impl Logs {
             }
             let is_wanted = self.stdin || self.selection.has(&self.components, &entry.source.component);
             if is_wanted && self.selection.has_pod(&entry.source.pod) {
-                reading.write(entry, context)?;
+                reading.take_saved(entry, context)?;
             }
             Ok(())
         };
@@ -315,7 +320,15 @@ impl Logs {
             })?;
         }
         reading.out.flush(context)?;
-        unread.error().map_or(Ok(exit::OK), Err)
+        if let Some(error) = unread.error() {
+            return Err(error);
+        }
+        if !self.only_log_lines
+            && let Some(why) = reading.seen.emptiness()
+        {
+            context.talk().warning(why);
+        }
+        Ok(exit::OK)
     }
 }
 

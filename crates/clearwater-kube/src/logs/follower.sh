@@ -18,7 +18,7 @@ pump() {
   # By number.
   local -a path=() fd=() part=() heard=() swap=() goal=() few=()
   local -a patterns=() folders=()
-  local a p g f i n line rest busy quiet=0 d many=0 word when size
+  local a p g f i n line rest busy pause quiet=0 d many=0 word when size
   if type -P head >/dev/null && type -P stat >/dev/null; then
     bulk=1
   fi
@@ -69,6 +69,9 @@ pump() {
     fi
     # Two processes cost as much as some hundred lines: a file that has more each time is not read by lines before.
     few[$1]=$((n > (few[$1] < some ? 12288 : 4096) ? 4 : some))
+    # What is written from now on is let gather, so that it takes these two processes three times a second at most.
+    pause=0.3 quiet=0
+    ((goal[$1] || once)) && busy=1
     printf 'B %s %s %s\n%s' "$1" "$((n + ${#rest}))" "$((at + n))" "$rest"
     ((n)) || return
     head -c "$n" <&"$f" 2>/dev/null
@@ -201,11 +204,11 @@ pump() {
     elif changed; then
       scan
     fi
-    busy=0
+    busy=0 pause=0.1
     for i in "${!fd[@]}"; do
       f=${fd[i]} rest=${part[i]} n=0
       if ((goal[i])); then
-        busy=1 part[i]= heard[i]=$SECONDS
+        part[i]= heard[i]=$SECONDS
         block "$i" "$rest"
         continue
       fi
@@ -219,12 +222,13 @@ pump() {
         rest=
       done
       if ((n > few[i])); then
-        busy=1 heard[i]=$SECONDS
+        heard[i]=$SECONDS
         if ((bulk)); then
           block "$i" "$rest"
           rest=
-        elif [[ ! $rest ]]; then
-          mark "$i"
+        else
+          busy=1
+          [[ $rest ]] || mark "$i"
         fi
         part[i]=$rest
         continue
@@ -255,7 +259,7 @@ pump() {
     else
       ((quiet++ == 0)) && printf 'E\n'
       ((once)) && return
-      read -r -t 0.1 -u "$z" word && clock=$word
+      read -r -t $pause -u "$z" word && clock=$word
     fi
   done
 }

@@ -14,7 +14,8 @@ use super::{LogEntry, LogOrigin, LogSource, Said};
 /// that is behind, or what follows would come late.
 pub(super) const RECENT: Duration = Duration::from_millis(100);
 
-/// How late a record of a file is known: a follower looks ten times a second, and the last line is waited for.
+/// How late a record of a file is known: a follower looks ten times a second, or three times where much is
+/// written, which is then measured; and the last line is waited for.
 const POLLED: Duration = Duration::from_millis(140);
 
 /// Names a source among the tasks.

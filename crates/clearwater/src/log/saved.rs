@@ -108,9 +108,8 @@ impl SavedForm {
             !lines.is_empty() && lines.iter().filter(|line| fits(line)).count() * 10 >= lines.len() * 9
         };
         let reads = |form: Self| most(&|line| SavedLines::new(form).next(line).is_some());
-        let stamped = |form: Self| {
-            most(&|line| SavedLines::new(form).next(line).is_some_and(|line| kubelet_line(&line.text).is_some()))
-        };
+        let stamped =
+            |form: Self| most(&|line| SavedLines::new(form).next(line).is_some_and(|line| after_stamp(line).is_some()));
         if most(&|line| line.starts_with(b"{")) && reads(Self::Json) {
             return Self::Json;
         }
@@ -181,8 +180,19 @@ impl SavedLines {
 /// The time before the text, where one is there.
 fn after_stamp(line: SavedLine<'_>) -> Option<SavedLine<'_>> {
     let Cow::Borrowed(text) = line.text else { return None };
-    let (time, text) = kubelet_line(text)?;
-    Some(SavedLine { time: Some(time), text: text.into(), ..line })
+    let (time, text) = match kubelet_line(text) {
+        Some((time, text)) => (Some(time), text),
+        None => (None, after_short_stamp(text)?),
+    };
+    Some(SavedLine { time, text: text.into(), ..line })
+}
+
+/// What stands behind `11-23 10:00:00`, stern's and this project's `--timestamps=short`: without its year it is no time.
+fn after_short_stamp(text: &[u8]) -> Option<&[u8]> {
+    const FORM: &[u8] = b"00-00 00:00:00 ";
+    let (stamp, text) = text.split_at_checked(FORM.len())?;
+    let fits = |(have, form): (&u8, &u8)| if *form == b'0' { have.is_ascii_digit() } else { have == form };
+    stamp.iter().zip(FORM).all(fits).then_some(text)
 }
 
 /// The line, without the time that stands before its text where one does.
@@ -329,6 +339,12 @@ mod tests {
             (format!("[pod/{pod}/sprout] {stamp} {LINE}\n"), SavedForm::Prefixed { stamped: true }, pod),
             (format!("{pod} sprout {LINE}\n"), SavedForm::Stern { namespaces: false, stamped: false }, pod),
             (format!("{pod} sprout {stamp} {LINE}\n"), SavedForm::Stern { namespaces: false, stamped: true }, pod),
+            (
+                format!("{pod} sprout 11-23 10:00:00 {LINE}\n"),
+                SavedForm::Stern { namespaces: false, stamped: true },
+                pod,
+            ),
+            (format!("11-23 10:00:00 {LINE}\n"), SavedForm::Stamped, ""),
             (format!("ims {pod} sprout {LINE}\n"), SavedForm::Stern { namespaces: true, stamped: false }, pod),
             (format!("edge-a bono {LINE}\n"), SavedForm::Stern { namespaces: false, stamped: false }, "edge-a"),
             (format!("ims edge-a bono {LINE}\n"), SavedForm::Stern { namespaces: true, stamped: false }, "edge-a"),

@@ -122,6 +122,13 @@ impl Reading {
         Ok(passes)
     }
 
+    /// Takes a record of what was saved.
+    pub(super) fn take_saved(&mut self, entry: &LogEntry, context: &mut Context) -> Result<(), CliError> {
+        self.seen.came += 1;
+        self.seen.records += u64::from(self.write(entry, context)?);
+        Ok(())
+    }
+
     /// Takes what was said; tells whether something was written.
     pub(super) fn take(&mut self, said: Said, talks: bool, context: &mut Context) -> Result<bool, CliError> {
         let shows = talks && std::io::stderr().is_terminal();

@@ -86,8 +86,10 @@ impl Writers {
             Some(false) => format!("another tool deployed it, so that it takes {}", of_others()),
             None => format!("{}; what another tool deployed takes {}", ours(), of_others()),
         };
+        let is_told = quiet.iter().all(|name| self.all.get(name).is_some_and(|writer| writer.level.is_some()));
+        let why = if is_told { "" } else { "none came to it, or its log level is lower: " };
         texts.push(format!(
-            "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on: {way}",
+            "no SIP message of {} is in these logs: {why}it writes them from log level {SIP_LEVEL} on: {way}",
             quiet.join(" and ")
         ));
         texts
@@ -103,9 +105,13 @@ mod tests {
     fn what_another_tool_made_is_not_told_to_be_brought_up() {
         let mut writers = Writers::default();
         writers.all.insert("bono", Writer::default());
+        let unsaid = writers.advice(None).join("\n");
+        assert!(unsaid.contains("none came to it, or its log level is lower"), "{unsaid}");
+        writers.all.insert("bono", Writer { level: Some(2), ..Writer::default() });
         let said = |made_here| writers.advice(made_here).join("\n");
         let (ours, other, unknown) = (said(Some(true)), said(Some(false)), said(None));
         assert!(ours.contains("trace --enable") && !ours.contains("another tool"), "{ours}");
+        assert!(!ours.contains("none came"), "{ours}");
         assert!(other.contains("clearwater-group:bono") && !other.contains("--enable"), "{other}");
         assert!(!other.contains("clearwater up"), "{other}");
         assert!(

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use clearwater::log::LONGEST_LINE;
-use tokio::io::AsyncBufReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use super::talk::{CHATTER, CHATTER_TIME};
 use super::*;
@@ -243,7 +243,7 @@ async fn what_is_written_while_it_is_followed_is_whole_however_it_comes() {
         let mut said = Vec::new();
         while memchr::memmem::find(&said, b"the end\n").is_none() {
             let mut piece = vec![0; 1 << 16];
-            let read = timeout(Duration::from_secs(5), tokio::io::AsyncReadExt::read(&mut stdout, &mut piece)).await;
+            let read = timeout(Duration::from_secs(5), stdout.read(&mut piece)).await;
             let read = read.expect("something in time").unwrap();
             assert!(read > 0, "it ended");
             said.extend_from_slice(&piece[..read]);
@@ -273,6 +273,37 @@ async fn what_is_written_while_it_is_followed_is_whole_however_it_comes() {
     let lines = log_lines(&decoded(&said));
     let whole: Vec<Vec<u8>> = written.split_inclusive(|b| *b == b'\n').map(|l| l[..l.len() - 1].to_vec()).collect();
     assert!(lines == whole, "{} lines, not {}", lines.len(), whole.len());
+}
+
+/// Each handing on takes two processes in the container, which has calls to carry.
+#[tokio::test]
+async fn a_file_that_is_written_without_a_pause_is_handed_on_a_few_times_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.txt");
+    append(&path, b"");
+    let mut child = local(&["0", "0", "-1", &path.display().to_string()]);
+    let (stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let began = Instant::now();
+    let write = async {
+        while began.elapsed() < Duration::from_secs(2) {
+            append(&path, &b"a line of some length, of which there are many\n".repeat(100));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        append(&path, b"the end\n");
+    };
+    let read = async {
+        let mut said = Vec::new();
+        while memchr::memmem::find(&said, b"the end\n").is_none() {
+            let read = timeout(Duration::from_secs(10), stdout.read_buf(&mut said)).await;
+            assert!(read.expect("something in time").unwrap() > 0, "it ended");
+        }
+        (said, began.elapsed())
+    };
+    let ((said, took), ()) = tokio::join!(read, write);
+    drop(stdin);
+    let blocks = said.split(|b| *b == b'\n').filter(|line| line.starts_with(b"B 0 ")).count();
+    let most = took.as_millis() / 300 + 2;
+    assert!((1..=most).contains(&(blocks as u128)), "{blocks} in {took:?}");
 }
 
 #[tokio::test]

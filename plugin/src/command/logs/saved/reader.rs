@@ -258,15 +258,50 @@ fn home(path: &Path) -> Vec<&str> {
 /// What the name of a log tells of who wrote it. Anybody may have made it.
 fn of_path(path: &Path) -> LogSource {
     let names: Vec<&str> = path.iter().filter_map(|p| p.to_str()).collect();
+    let name = path.display().to_string();
+    if let Some(NodeLog { namespace, pod, container }) = NodeLog::of(&names) {
+        let component = component_of(pod).or_else(|| component_of(container)).map_or("", Component::name);
+        let (namespace, container) = (shown(namespace), shown(container));
+        return LogSource { namespace, container, ..unnamed(component, pod, LogOrigin::File(shown(&name))) };
+    }
     let pod = names.iter().find_map(|name| pod(name));
     let component = match pod {
         Some(pod) => beginning(pod),
         None => names.iter().rev().take(2).find_map(|name| beginning(name)),
     };
     let component = component.map_or("", Component::name);
-    let name = path.display().to_string();
     let pod = pod.unwrap_or(if component.is_empty() { &name } else { component });
     unnamed(component, pod, LogOrigin::File(shown(&name)))
+}
+
+/// What the names of a node's logs tell: `NAMESPACE_POD_UID/CONTAINER/0.log` in `/var/log/pods`, and
+/// `POD_NAMESPACE_CONTAINER-ID.log` in `/var/log/containers` (kubernetes `pkg/kubelet/kuberuntime/{helpers,legacy}.go`). No
+/// name of Kubernetes' holds an underscore.
+struct NodeLog<'p> {
+    namespace: &'p str,
+    pod: &'p str,
+    container: &'p str,
+}
+
+impl<'p> NodeLog<'p> {
+    fn of(names: &[&'p str]) -> Option<Self> {
+        let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        names.iter().enumerate().find_map(|(at, name)| {
+            let mut parts = name.split('_');
+            let (Some(first), Some(second), Some(last), None) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
+            else {
+                return None;
+            };
+            // A pod that a file on the node defines has a hash for its UID.
+            if matches!(last.len(), 32 | 36) && is_hex(last) {
+                let container = names.get(at + 1..names.len() - 1).and_then(<[_]>::first).copied().unwrap_or_default();
+                return Some(Self { namespace: first, pod: second, container });
+            }
+            let (container, id) = last.split_once(".log")?.0.rsplit_once('-')?;
+            (id.len() == 64 && is_hex(id)).then_some(Self { namespace: second, pod: first, container })
+        })
+    }
 }
 
 /// The source of what came without a name.
@@ -386,6 +421,27 @@ mod tests {
         assert_eq!(of("bono-calls/sprout_20261123T100000Z.txt"), two("sprout", "sprout"));
         assert_eq!(of("x/y.log"), two("", "x/y.log"));
     }
+
+    #[test]
+    fn names_of_a_nodes_logs_tell_namespace_pod_and_container() {
+        let (uid, hash, id) = ("0f3b0c0e-7f6c-4e8b-9d55-7a2f6a1c9b10", "a1".repeat(16), "c0".repeat(32));
+        let pod = "sprout-5f649d585b-92x7j";
+        for (path, container) in [
+            (format!("n/pods/ims_{pod}_{uid}/sprout/0.log"), "sprout"),
+            (format!("n/pods/ims_{pod}_{hash}/sprout/0.log.20261123-100000.gz"), "sprout"),
+            (format!("ims_{pod}_{uid}/0.log"), ""),
+            (format!("var/log/containers/{pod}_ims_sprout-{id}.log"), "sprout"),
+        ] {
+            let source = &of_paths([Path::new(&path)].into_iter())[0];
+            let told = [&source.namespace, &source.pod, &source.container, &source.component];
+            assert_eq!(told, ["ims", pod, container, "sprout"], "{path}");
+        }
+        // Its container tells the component of a pod with a name of somebody's own.
+        let edge = of_path(Path::new(&format!("ims_edge-a_{uid}/bono/0.log")));
+        assert_eq!((edge.pod.as_str(), edge.component.as_str()), ("edge-a", "bono"));
+        assert_eq!(of_path(Path::new("a_b_c/sprout.log")).pod, "sprout");
+    }
+
     #[test]
     fn pods_with_names_of_ones_own_are_told_apart_by_their_directories() {
         let pods = |paths: &[&str]| -> Vec<String> {
