@@ -82,6 +82,11 @@ mod tests {
         let text = error.to_string();
         assert!(text.ends_with("needs patch configmaps") && text.contains("configmap/env-vars"), "{text}");
         assert!(error.advice().to_string().contains("ask for the right"), "{}", error.advice());
+        // What nobody may write is no right of anybody's.
+        let said = "ValidatingAdmissionPolicy 'frozen' with binding 'b' denied request: not before Monday";
+        let error = note(&fake_api::refusing(403, said), &backup()).await.unwrap_err();
+        let fix = "have whoever keeps ValidatingAdmissionPolicy frozen let this through";
+        assert_eq!(error.remedy(), Some(Remedy::from(fix)), "{error}");
         let (cluster, _) = fake_api::cluster(|_| None);
         assert!(note(&cluster, &backup()).await.unwrap_err().remedy().is_none());
     }

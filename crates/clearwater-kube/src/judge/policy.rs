@@ -126,7 +126,7 @@ pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Re
 
 /// What to do about a policy that refuses in these words, whatever was to be written; `None` where it is none.
 pub(crate) fn exception(message: &str) -> Option<String> {
-    policy(message).map(|policy| format!("have whoever keeps {policy} except this namespace from it"))
+    policy(message).map(|policy| format!("have whoever keeps {policy} let this through"))
 }
 
 #[cfg(test)]

@@ -163,9 +163,9 @@ mod tests {
             r#"statefulsets.apps "bono" is forbidden: User "jane" cannot patch resource "statefulsets/scale""#;
         let policy = "statefulsets.apps \"bono\" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'b' denied request: \
                       no more than two";
-        let by_policy = "have whoever keeps ValidatingAdmissionPolicy few except this namespace from it";
+        let by_policy = "have whoever keeps ValidatingAdmissionPolicy few let this through";
         let webhook = r#"admission webhook "count.example.com" denied the request: not on a Saturday"#;
-        let by_webhook = "have whoever keeps the admission webhook count.example.com except this namespace from it";
+        let by_webhook = "have whoever keeps the admission webhook count.example.com let this through";
         for (message, code, fix) in [
             (no_right, 403, Some("ask for the rights get and patch statefulsets/scale")),
             (policy, 403, Some(by_policy)),

@@ -292,7 +292,7 @@ mod tests {
             assert!(line.title.ends_with(": sprout, bono") && line.status == CheckStatus::Failed, "{line:?}");
             let fix = line.fix.as_ref().unwrap().to_string();
             assert!(
-                fix.contains("components.NAME of the deployment file") && fix.contains("except this namespace"),
+                fix.contains("components.NAME of the deployment file") && fix.contains("let this through"),
                 "{fix}"
             );
         }
