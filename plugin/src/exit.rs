@@ -22,3 +22,12 @@ pub const TESTS_FAILED: u8 = 8;
 pub const INTERRUPTED: u8 = 130;
 /// Ended by SIGTERM.
 pub const TERMINATED: u8 = 143;
+
+/// Of what only looked: something is unwell; nothing that was seen is, and not everything could be seen; all is well.
+pub(crate) const fn of_look(is_well: bool, is_whole: bool) -> u8 {
+    match (is_well, is_whole) {
+        (false, _) => UNHEALTHY,
+        (true, false) => FAILURE,
+        (true, true) => OK,
+    }
+}

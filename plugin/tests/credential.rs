@@ -151,6 +151,38 @@ fn a_plugin_is_run_once_for_each_token() {
     }
 }
 
+/// A plugin that is told of a cluster is told of the one that is asked: what the flags say counts before the kubeconfig.
+#[test]
+fn a_plugin_is_told_of_the_server_that_is_asked() {
+    use serde_json::{Value, json};
+
+    for (flags, server, name, is_unsafe) in [
+        ("", "https://127.0.0.1:1", Value::Null, Value::Null),
+        ("--server http://127.0.0.1:2", "http://127.0.0.1:2", Value::Null, Value::Null),
+        (
+            "-s 127.0.0.1:2/api --tls-server-name api --insecure-skip-tls-verify",
+            "https://127.0.0.1:2/api",
+            "api".into(),
+            true.into(),
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig(dir.path(), &format!("echo \"$KUBERNETES_EXEC_INFO\" >info; {}", gives(&json!({"token": "t"}))));
+        let path = dir.path().join("kubeconfig");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(
+            &path,
+            text.replace("interactiveMode: Never", "interactiveMode: Never, provideClusterInfo: true"),
+        )
+        .unwrap();
+        let output = plugin(dir.path(), "2s").args(flags.split_whitespace()).output().unwrap();
+        let info = std::fs::read_to_string(dir.path().join("info")).unwrap_or_else(|_| panic!("{}", said(&output)));
+        let told = &serde_json::from_str::<Value>(&info).unwrap()["spec"]["cluster"];
+        let seen = (&told["server"], &told["tls-server-name"], &told["insecure-skip-tls-verify"]);
+        assert_eq!(seen, (&Value::from(server), &name, &is_unsafe), "{flags}: {told}");
+    }
+}
+
 /// A server that knows only who shows this token, and what was shown to it.
 fn server_of(token: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     use std::io::{BufRead, BufReader, Write};

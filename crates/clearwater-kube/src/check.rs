@@ -318,6 +318,7 @@ async fn glance(
         let fix = judge::with_cause(subject, &mut judged, &seen, seen.now());
         JudgedComponent {
             component: subject.component(),
+            scaled_to_0: judge::scaled_to_0(subject, &seen.snapshot),
             judged,
             fix,
             unreached: judge::is_unreached(subject, &seen),

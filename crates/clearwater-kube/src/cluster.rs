@@ -15,6 +15,7 @@ use tower::BoxError;
 
 use crate::deadline::answer::NoObject;
 use crate::deadline::{self, RequestPolicy};
+use crate::judge::said::Meaning;
 use crate::kinds::ObjectKind;
 
 /// The field manager of every write (server-side apply).
@@ -335,6 +336,16 @@ pub(crate) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
     code_of(error) == Some(403)
 }
 
+/// Whether it is the user who lacks a right. What is written may be forbidden to everybody, by admission and its quotas: words
+/// alone tell these apart, and an answer without any, as of a connection into a pod, is taken for the user's.
+pub(crate) fn lacks_right(error: &(dyn Error + 'static)) -> bool {
+    is_forbidden(error)
+        && match error.downcast_ref() {
+            Some(kube::Error::Api(status)) => status.message.is_empty() || Meaning::LacksRight.is_in(&status.message),
+            _ => true,
+        }
+}
+
 /// What a request brought; `None` where this user may not ask.
 pub(crate) fn visible<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match answer {
@@ -390,6 +401,31 @@ mod tests {
             async move { Ok::<_, Infallible>(http::Response::new(Body::from(list.to_string().into_bytes()))) }
         });
         Api::default_namespaced(Client::new(service, "ims"))
+    }
+
+    /// The API server says `Forbidden` of what a user may not do, and of what nobody may.
+    #[test]
+    fn a_right_is_lacked_by_somebody() {
+        let lacks = |message: &str, code| {
+            let status = Status::failure(message, "Forbidden").with_code(code);
+            lacks_right(&kube::Error::Api(status.boxed()))
+        };
+        for (message, expected) in [
+            (
+                r#"pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ims""#,
+                true,
+            ),
+            (r#"forbidden: User "system:anonymous" cannot get path "/version""#, true),
+            ("", true),
+            (r#"jobs.batch "j" is forbidden: exceeded quota: q, requested: count/jobs.batch=1"#, false),
+            (
+                r#"configmaps "coredns" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#,
+                false,
+            ),
+            (r#"admission webhook "w.example.com" denied the request: not on a Saturday"#, false),
+        ] {
+            assert_eq!((lacks(message, 403), lacks(message, 422)), (expected, false), "{message}");
+        }
     }
 
     #[tokio::test]

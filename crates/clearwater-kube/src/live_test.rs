@@ -44,7 +44,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backoff;
-use crate::cluster::{Cluster, FailedAt, code_of, is_forbidden, is_passing, list_all, no_namespace};
+use crate::cluster::{Cluster, FailedAt, code_of, is_passing, lacks_right, list_all, no_namespace};
 use object::CONTAINER;
 use state::PodState;
 
@@ -147,7 +147,7 @@ pub enum LiveTestError {
 impl LiveTestError {
     /// Whether the user may not do what it takes.
     pub fn is_of_rights(&self) -> bool {
-        matches!(self, Self::Asked(failed) if is_forbidden(failed.source.as_ref()))
+        matches!(self, Self::Asked(failed) if lacks_right(failed.source.as_ref()))
     }
 }
 

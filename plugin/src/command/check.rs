@@ -123,7 +123,7 @@ fn tell(context: &mut Context, seen: &Checks, output: Option<Format>) -> Result<
         Some(format) => context.results().value(format, seen)?,
         None => context.results().styled(&text(seen))?,
     }
-    Ok(code(seen.healthy, seen.complete))
+    Ok(exit::of_look(seen.healthy, seen.complete))
 }
 
 /// What somebody saved says no more of itself than its lines do.
@@ -134,21 +134,12 @@ fn by_its_lines(seen: &mut Checks) {
     seen.complete &= is_whole;
 }
 
-/// Whether nothing is unwell of what was looked at, and whether everything was.
-fn code(healthy: bool, complete: bool) -> u8 {
-    match (healthy, complete) {
-        (false, _) => exit::UNHEALTHY,
-        (true, false) => exit::FAILURE,
-        (true, true) => exit::OK,
-    }
-}
-
 const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "RESULT", "OK", "WARNINGS", "UNWELL", "UNSEEN", "FIRST"];
 
 /// A namespace's line of the table of all.
 fn place(namespace: &str, seen: &Checks) -> Told<{ HEAD_EVERYWHERE.len() }> {
     let count = |status: fn(CheckStatus) -> bool| seen.lines().filter(|l| status(l.status)).count().to_string();
-    let code = code(seen.healthy, seen.complete);
+    let code = exit::of_look(seen.healthy, seen.complete);
     let (style, result) = match code {
         exit::UNHEALTHY => (BAD, "unwell"),
         exit::OK => (GOOD, "well"),
@@ -281,7 +272,7 @@ mod tests {
         ] {
             let seen = checks(statuses);
             let shown = anstream::adapter::strip_str(&text(&seen)).to_string();
-            assert_eq!(code(seen.healthy, seen.complete), expected, "{statuses:?}");
+            assert_eq!(exit::of_look(seen.healthy, seen.complete), expected, "{statuses:?}");
             assert!(shown.contains(said), "{statuses:?}\n{shown}");
             assert_eq!(shown.contains("all is well"), expected == exit::OK, "{shown}");
         }

@@ -158,11 +158,7 @@ impl DnsPatch {
         let mut explained = explain(cluster, deployment).await?;
         explained.notes = explained.notes.iter().map(|note| advice::text(note).into()).collect();
         explained.unasked = explained.unasked.iter().map(|why| advice::text(why).into()).collect();
-        let code = match (explained.is_unwell(), explained.unasked.is_empty()) {
-            (true, _) => exit::UNHEALTHY,
-            (false, true) => exit::OK,
-            (false, false) => exit::FAILURE,
-        };
+        let code = exit::of_look(!explained.is_unwell(), explained.unasked.is_empty());
         match self.output.and_then(Output::format) {
             Some(format) => {
                 let namespace = deployment.namespace().to_owned();

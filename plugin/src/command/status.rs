@@ -156,11 +156,7 @@ fn told(context: &mut Context, looks: &[(&str, Option<&Seen>)]) -> Result<u8, Cl
 fn code(seen: &Seen) -> u8 {
     let is_wrong = seen.components.is_empty() || seen.components.iter().any(|c| c.health < Health::Unseen);
     let serves = seen.healthy && seen.components.iter().all(|c| c.health == Health::Serving);
-    match (is_wrong, seen.complete && serves && !seen.unreached) {
-        (true, _) => exit::UNHEALTHY,
-        (false, true) => exit::OK,
-        (false, false) => exit::FAILURE,
-    }
+    exit::of_look(!is_wrong, seen.complete && serves && !seen.unreached)
 }
 
 const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "HEALTH", "RELEASE", "SERVING", "PODS", "RESTARTS", "PROBLEM"];

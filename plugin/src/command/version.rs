@@ -55,7 +55,7 @@ pub(crate) struct Facts {
     releases: Vec<Release>,
     /// The oldest Kubernetes that it works with.
     kubernetes: &'static str,
-    /// What the cluster said, where it was asked.
+    /// What the cluster said, where it was asked and answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<Server>,
 }
@@ -89,6 +89,11 @@ const FEATURES: &[&str] = if cfg!(feature = "etcd") { &["etcd"] } else { &[] };
 
 impl Version {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        // What is known without the cluster is told whatever became of that.
+        let (server, why) = match self.running.then(|| self.asked(context)).transpose() {
+            Ok(server) => (server, None),
+            Err(why) => (None, Some(why)),
+        };
         let facts = Facts {
             v: 1,
             version: env!("CARGO_PKG_VERSION"),
@@ -97,13 +102,13 @@ impl Version {
             api_version: "clearwater/v1",
             releases: Release::ALL.to_vec(),
             kubernetes: "1.28",
-            server: if self.running { Some(self.asked(context)?) } else { None },
+            server,
         };
         match self.output {
             Some(format) => context.results().value(format, &facts)?,
             None => context.results().text(&facts.told())?,
         }
-        Ok(exit::OK)
+        why.map_or(Ok(exit::OK), Err)
     }
 
     /// What the cluster says.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
-use kube::config::{AuthInfo, Kubeconfig};
+use kube::config::{AuthInfo, ExecAuthCluster, Kubeconfig};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
@@ -66,12 +66,15 @@ impl Connection {
             let pem = certificate_at("certificate-authority", path)?;
             config.root_cert = certificates(&pem).ok();
             config.root_cert_file = None;
+            tell_plugin(&mut config, |told| told.certificate_authority_data = Some(pem));
         }
         if let Some(name) = &self.tls_server_name {
             config.tls_server_name = Some(name.clone());
+            tell_plugin(&mut config, |told| told.tls_server_name = Some(name.clone()));
         }
         if let Some(insecure) = self.insecure_skip_tls_verify {
             config.accept_invalid_certs = insecure;
+            tell_plugin(&mut config, |told| told.insecure_skip_tls_verify = Some(insecure));
         }
         if let Some(disable) = self.disable_compression {
             config.disable_compression = disable;
@@ -221,6 +224,14 @@ impl Connection {
             auth.impersonate_uid = Some(uid.clone());
         }
         Ok(())
+    }
+}
+
+/// Puts what a flag says of the cluster into what a credential plugin is told of it, where it is told: one that heard of another
+/// server than is asked would give a credential for that one.
+fn tell_plugin(config: &mut Config, put: impl FnOnce(&mut ExecAuthCluster)) {
+    if let Some(told) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
+        put(told);
     }
 }
 

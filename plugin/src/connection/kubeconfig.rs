@@ -104,7 +104,10 @@ impl Connection {
                  certificate with --certificate-authority"
             ))
         };
-        let told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_certificate(causes(&e)))?;
+        let mut told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_certificate(causes(&e)))?;
+        if self.server.is_some() {
+            told.server = Some(server.to_string().trim_end_matches('/').to_owned());
+        }
         let mut config = Config::new(server);
         if let Some(pem) = &told.certificate_authority_data {
             config.root_cert = Some(certificates(pem).map_err(&no_certificate)?);

@@ -4,6 +4,7 @@ mod follow;
 mod hoard;
 mod limited;
 mod made;
+mod of_cluster;
 mod order;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use follow::{Following, Memory};
 pub use hoard::{Hoard, addresses};
 pub use limited::Limited;
 pub use made::{TEST_LINES, check_lines, lines_of, relays_in};
+pub use of_cluster::{OfCluster, Refused};
 pub use order::kept_order;
 use serde_json::Value;
 

@@ -44,8 +44,8 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::backoff::{before, doubling, unless_lasting};
-use crate::cluster::{CONNECTION, Cluster, FIELD_MANAGER, FailedAt, is_passing};
-use crate::judge::policy::{limits_fix, policy};
+use crate::cluster::{CONNECTION, Cluster, FIELD_MANAGER, FailedAt, is_passing, lacks_right};
+use crate::judge::policy::{exception, limits_fix, policy};
 use crate::judge::said::Meaning;
 use crate::owner;
 
@@ -223,10 +223,8 @@ impl Remedied for ApplyError {
                 // Of what is applied they bind claims alone, and all but Ellis' are made by StatefulSets.
                 let limits = limits_fix(Component::Ellis.name(), message);
                 limits.unwrap_or_else(|| {
-                    Remedy::any([
-                        "change what the message names in the deployment file",
-                        "have whoever keeps the policy that it names except this namespace from it",
-                    ])
+                    let file = "change what the message names in the deployment file".to_owned();
+                    Remedy::any([Some(file), exception(message)].into_iter().flatten())
                 })
             }
             Self::Refused { message, .. } if Meaning::QuotaExceeded.is_in(message) => "raise the quota".into(),
@@ -267,7 +265,7 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
         kube::Error::Api(status) if !is_passing(&error) => ApplyError::Refused {
             object: object.to_owned(),
             message: in_one_line(&status.message),
-            forbidden: status.is_forbidden() && Meaning::LacksRight.is_in(&status.message),
+            forbidden: lacks_right(&error),
         },
         _ => ApplyError::Unreachable(FailedAt::new(object, error)),
     }

@@ -30,7 +30,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
-use super::prepare::{ApplyPlan, LiveState, Scope};
+use super::prepare::{ApplyPlan, LiveState, LiveWorkload, Scope};
 use crate::apply::checks::{self, heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, LEAVING, list_all, minor_of, until_gone};
@@ -69,7 +69,7 @@ pub(crate) async fn check(
         foreign(cluster, scope, standing),
         on_nodes(cluster, deployment, standing, work),
         domain(cluster, deployment.cluster_domain()),
-        members::check(cluster, scope, standing),
+        members::check(cluster, deployment.release(), scope, standing),
         kept::check(cluster, standing.namespace, work),
     );
     let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
@@ -149,14 +149,14 @@ async fn on_nodes(
     standing: &LiveState,
     work: &ApplyPlan,
 ) -> (Vec<CheckLine>, BTreeSet<Component>) {
-    let ports = ports::to_get(work, standing);
-    if work.pods().next().is_none() && work.services_first.balanced.is_empty() && ports.is_empty() {
+    let (ports, groups) = (ports::to_get(work, standing), nodes::groups(work));
+    if groups.is_empty() && work.services_first.balanced.is_empty() && ports.is_empty() {
         return (Vec::new(), BTreeSet::new());
     }
     let listed = list_all(&Api::<Node>::all(cluster.client.clone()), &ListParams::default()).await;
     let nodes = listed.as_deref().unwrap_or_default();
     let lacking = images::lacking(work, nodes);
-    let mut lines = nodes::check(work, &listed);
+    let mut lines = nodes::check(&groups, &listed);
     lines.extend(room::check(cluster, work, &listed).await);
     lines.extend(ports::check(cluster, deployment, &ports, nodes).await);
     lines.extend(images::line(work, &lacking, nodes));
@@ -179,11 +179,13 @@ pub(crate) async fn objects(cluster: &Cluster, work: &ApplyPlan, force: bool) ->
 }
 
 fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
-    let workloads = standing.workloads().filter(|w| scope.has(w.component) && !owner::has_our_label(w.metadata));
-    let workloads = workloads.map(|w| w.workload.to_string());
+    let is_foreign = |live: &LiveWorkload<'_>| !owner::has_our_label(live.metadata);
+    let is_meant = |live: &LiveWorkload<'_>| live.labelled().is_some_and(|component| scope.has(component));
+    let workloads = standing.workloads().filter(|live| is_meant(live) && is_foreign(live));
+    let workloads = workloads.map(|live| live.workload().to_string());
     // Its selector cannot be changed, and its pods are not ours.
     let named = scope.parts.iter().flat_map(|part| &part.subject.workloads);
-    let named = named.filter(|w| standing.metadata_of(w).is_some_and(|metadata| !owner::has_our_label(metadata)));
+    let named = named.filter(|w| standing.workload(w).as_ref().is_some_and(is_foreign));
     // Taking its selector over would point whoever uses it at our pods.
     let services = standing
         .services

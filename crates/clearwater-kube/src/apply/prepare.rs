@@ -14,7 +14,7 @@ use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, PodTemplateSpec, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -26,6 +26,7 @@ use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned, PlannedPods, checks, storage_class};
 use crate::cluster::{Cluster, FailedAt, NamespaceState, is_forbidden, list_all, visible};
 use crate::observe::{Secrets, Subject, Workload};
+use crate::pod::object::claims_of;
 use crate::rights::grant;
 
 /// Why nothing could be planned.
@@ -80,53 +81,86 @@ pub(crate) struct LiveState {
     pub(crate) name_servers: NameServers,
 }
 
-/// A workload that stands, with the component that its pods' label names.
+/// A workload that stands, of either kind.
+#[derive(Clone, Copy)]
 pub(crate) struct LiveWorkload<'a> {
-    pub(crate) component: Component,
-    pub(crate) workload: Workload,
+    kind: WorkloadKind,
+    pub(crate) name: &'a str,
     pub(crate) metadata: &'a ObjectMeta,
     /// How many pods it is to have, where it says so.
     pub(crate) replicas: Option<i32>,
+    /// What its pods are made from.
+    template: Option<&'a PodTemplateSpec>,
+    /// Whether each of its pods is made a volume.
+    makes_volumes: bool,
+}
+
+impl<'a> LiveWorkload<'a> {
+    fn of_deployment(name: &'a str, object: &'a DeploymentObject) -> Self {
+        let spec = held::<DeploymentSpec>(&object.spec);
+        Self {
+            kind: WorkloadKind::Deployment,
+            name,
+            metadata: &object.metadata,
+            replicas: spec.and_then(|s| s.replicas),
+            template: spec.map(|s| &s.template),
+            makes_volumes: false,
+        }
+    }
+
+    fn of_set(name: &'a str, object: &'a StatefulSet) -> Self {
+        let spec = held::<StatefulSetSpec>(&object.spec);
+        let claims = spec.and_then(|s| s.volume_claim_templates.as_ref());
+        Self {
+            kind: WorkloadKind::StatefulSet,
+            name,
+            metadata: &object.metadata,
+            replicas: spec.and_then(|s| s.replicas),
+            template: spec.map(|s| &s.template),
+            makes_volumes: claims.is_some_and(|claims| !claims.is_empty()),
+        }
+    }
+
+    pub(crate) fn workload(&self) -> Workload {
+        Workload { kind: self.kind, name: self.name.to_owned() }
+    }
+
+    /// The component that its pods' label names, whoever made it.
+    pub(crate) fn labelled(&self) -> Option<Component> {
+        self.template?.metadata.as_ref()?.labels.as_ref()?.get(SERVICE_LABEL)?.parse().ok()
+    }
+
+    /// What its pods are.
+    pub(crate) fn pod(&self) -> Option<&'a PodSpec> {
+        self.template?.spec.as_ref()
+    }
+
+    /// How many pods it has.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.replicas.unwrap_or(1)).unwrap_or(0)
+    }
+
+    /// Whether its pods keep something on a volume.
+    fn has_volumes(&self) -> bool {
+        self.makes_volumes || self.pod().is_some_and(|spec| claims_of(spec).next().is_some())
+    }
 }
 
 impl LiveState {
-    /// The workloads whose pods carry a component's label, whoever made them.
+    /// Every workload that stands.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = LiveWorkload<'_>> {
-        let of = |kind, name: &String, metadata, template: Option<&PodTemplateSpec>, replicas| {
-            let component = template?.metadata.as_ref()?.labels.as_ref()?.get(SERVICE_LABEL)?.parse().ok()?;
-            Some(LiveWorkload { component, workload: Workload { kind, name: name.clone() }, metadata, replicas })
-        };
-        let deployments = self.deployments.iter().filter_map(move |(name, o)| {
-            let spec = held::<DeploymentSpec>(&o.spec);
-            let (template, replicas) = (spec.map(|s| &s.template), spec.and_then(|s| s.replicas));
-            of(WorkloadKind::Deployment, name, &o.metadata, template, replicas)
-        });
-        let sets = self.stateful_sets.iter().filter_map(move |(name, o)| {
-            let spec = held::<StatefulSetSpec>(&o.spec);
-            let (template, replicas) = (spec.map(|s| &s.template), spec.and_then(|s| s.replicas));
-            of(WorkloadKind::StatefulSet, name, &o.metadata, template, replicas)
-        });
-        deployments.chain(sets)
+        let deployments = self.deployments.iter().map(|(name, o)| LiveWorkload::of_deployment(name, o));
+        deployments.chain(self.stateful_sets.iter().map(|(name, o)| LiveWorkload::of_set(name, o)))
     }
 
-    /// A workload that stands, whoever made it and whatever its labels are.
-    pub(crate) fn metadata_of(&self, workload: &Workload) -> Option<&ObjectMeta> {
-        match workload.kind {
-            WorkloadKind::Deployment => self.deployments.get(&workload.name).map(|o| &o.metadata),
-            WorkloadKind::StatefulSet => self.stateful_sets.get(&workload.name).map(|o| &o.metadata),
-        }
+    /// The one of a name, of whichever kind.
+    pub(crate) fn named(&self, name: &str) -> Option<LiveWorkload<'_>> {
+        self.workloads().find(|live| live.name == name)
     }
 
-    /// What the pods of a workload that stands are made from.
-    pub(crate) fn template(&self, workload: &Workload) -> Option<&PodTemplateSpec> {
-        match workload.kind {
-            WorkloadKind::Deployment => {
-                held::<DeploymentSpec>(&self.deployments.get(&workload.name)?.spec).map(|s| &s.template)
-            }
-            WorkloadKind::StatefulSet => {
-                held::<StatefulSetSpec>(&self.stateful_sets.get(&workload.name)?.spec).map(|s| &s.template)
-            }
-        }
+    /// One of them.
+    pub(crate) fn workload(&self, workload: &Workload) -> Option<LiveWorkload<'_>> {
+        self.workloads().find(|live| (live.kind, live.name) == (workload.kind, workload.name.as_str()))
     }
 
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
@@ -168,34 +202,10 @@ impl LiveState {
         })
     }
 
-    /// The count that a workload of this name has.
-    pub(crate) fn replicas(&self, name: &str) -> Option<u32> {
-        let of = |replicas: Option<i32>| u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
-        let deployment =
-            self.deployments.get(name).and_then(|d| held::<DeploymentSpec>(&d.spec)).map(|s| of(s.replicas));
-        deployment.or_else(|| {
-            self.stateful_sets.get(name).and_then(|d| held::<StatefulSetSpec>(&d.spec)).map(|s| of(s.replicas))
-        })
-    }
-
     /// The one name server that chronos' pods are to have, where those of the cluster get several.
     pub(crate) fn chronos_name_server(&self) -> Option<IpAddr> {
-        let chronos = self.stateful_sets.get(Component::Chronos.name()).and_then(|s| held::<StatefulSetSpec>(&s.spec));
-        self.name_servers.for_chronos(chronos.and_then(|s| s.template.spec.as_ref()))
-    }
-
-    /// Whether each component that stands keeps what it holds on a volume.
-    fn volumes(&self) -> BTreeMap<Component, bool> {
-        let sets = self.stateful_sets.iter().filter_map(|(name, set)| {
-            let templates = held::<StatefulSetSpec>(&set.spec)?.volume_claim_templates.as_ref();
-            Some((name.parse().ok()?, templates.is_some_and(|t| !t.is_empty())))
-        });
-        let deployments = self.deployments.iter().filter_map(|(name, deployment)| {
-            let template = held::<DeploymentSpec>(&deployment.spec)?.template.spec.as_ref();
-            let mut volumes = template.iter().flat_map(|s| s.volumes.iter().flatten());
-            Some((name.parse().ok()?, volumes.any(|v| v.persistent_volume_claim.is_some())))
-        });
-        sets.chain(deployments).collect()
+        let chronos = Workload { kind: WorkloadKind::StatefulSet, name: Component::Chronos.name().to_owned() };
+        self.name_servers.for_chronos(self.workload(&chronos).and_then(|live| live.pod()))
     }
 
     /// What rendering needs to know of the cluster.
@@ -203,13 +213,13 @@ impl LiveState {
         let mut inputs = Inputs {
             chronos_name_server: self.chronos_name_server(),
             default_storage_class: self.classes.as_ref().map(|_| self.default_class.is_some()),
-            volumes: self.volumes(),
+            volumes: self.workloads().filter_map(|live| Some((live.name.parse().ok()?, live.has_volumes()))).collect(),
             ..Inputs::default()
         };
         for entry in deployment.components() {
             for workload in workloads(deployment, entry.component) {
-                if let Some(count) = self.replicas(workload.name) {
-                    inputs.live_replicas.insert(workload.name.to_owned(), count);
+                if let Some(live) = self.named(workload.name) {
+                    inputs.live_replicas.insert(workload.name.to_owned(), live.count());
                 }
             }
             let alias = deployment.sprout_alias().filter(|_| entry.component == Component::Sprout);

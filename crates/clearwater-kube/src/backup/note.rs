@@ -9,7 +9,8 @@ use serde_json::json;
 use thiserror::Error;
 use tower::BoxError;
 
-use crate::cluster::{Cluster, is_forbidden, say};
+use crate::cluster::{Cluster, lacks_right, say};
+use crate::judge::policy::exception;
 
 /// Not the field manager of every other write: by that one an object is known to be this program's, and a note makes none so.
 const MANAGER: &str = "kubectl-clearwater-backup";
@@ -24,12 +25,12 @@ const MANAGER: &str = "kubectl-clearwater-backup";
 pub struct NotNoted {
     /// What was seen, or the right that is missing.
     pub source: BoxError,
-    is_forbidden: bool,
+    fix: Option<Remedy>,
 }
 
 impl Remedied for NotNoted {
     fn remedy(&self) -> Option<Remedy> {
-        self.is_forbidden.then(|| format!("ask for the right patch configmaps/{ENV_VARS}").into())
+        self.fix.clone()
     }
 }
 
@@ -43,10 +44,14 @@ pub async fn note(cluster: &Cluster, kept: &Backup) -> Result<(), NotNoted> {
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match cluster.api::<ConfigMap>().patch(ENV_VARS, &params, &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
-        Err(error) if is_forbidden(&error) => {
-            Err(NotNoted { source: "needs patch configmaps".into(), is_forbidden: true })
+        Err(error) if lacks_right(&error) => {
+            let fix = format!("ask for the right patch configmaps/{ENV_VARS}");
+            Err(NotNoted { source: "needs patch configmaps".into(), fix: Some(fix.into()) })
         }
-        Err(error) => Err(NotNoted { source: error.into(), is_forbidden: false }),
+        Err(error) => {
+            let fix = exception(&say(&error)).map(Remedy::from);
+            Err(NotNoted { source: error.into(), fix })
+        }
     }
 }
 
@@ -77,6 +82,11 @@ mod tests {
         let text = error.to_string();
         assert!(text.ends_with("needs patch configmaps") && text.contains("configmap/env-vars"), "{text}");
         assert!(error.advice().to_string().contains("ask for the right"), "{}", error.advice());
+        // What nobody may write is no right of anybody's.
+        let said = "ValidatingAdmissionPolicy 'frozen' with binding 'b' denied request: not before Monday";
+        let error = note(&fake_api::refusing(403, said), &backup()).await.unwrap_err();
+        let fix = "have whoever keeps ValidatingAdmissionPolicy frozen let this through";
+        assert_eq!(error.remedy(), Some(Remedy::from(fix)), "{error}");
         let (cluster, _) = fake_api::cluster(|_| None);
         assert!(note(&cluster, &backup()).await.unwrap_err().remedy().is_none());
     }

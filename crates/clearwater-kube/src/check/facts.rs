@@ -29,6 +29,8 @@ pub(super) const NO_ZONE: &str = "example.com";
 pub(super) struct JudgedComponent {
     pub(super) component: Component,
     pub(super) judged: Judged,
+    /// That somebody scaled it to 0, where somebody did: nothing of it runs that could be asked.
+    pub(super) scaled_to_0: Option<String>,
     /// What to do about pods that do not come, where waiting cannot help.
     pub(super) fix: Option<Remedy>,
     /// Whether the API server did not let one of its pods be asked.

@@ -45,11 +45,13 @@ struct Said {
     unseen: Vec<String>,
     /// The checks that tell what would have been said here: one fault is told once.
     elsewhere: BTreeSet<CheckId>,
+    /// Why nothing is there that could be looked at, and need not be.
+    absent: Option<String>,
 }
 
 impl Said {
     fn new(id: CheckId, title: &'static str) -> Self {
-        Self { id, title, bad: Vec::new(), unseen: Vec::new(), elsewhere: BTreeSet::new() }
+        Self { id, title, bad: Vec::new(), unseen: Vec::new(), elsewhere: BTreeSet::new(), absent: None }
     }
 
     /// Something is wrong with a thing, which is named in the title so that it is known again.
@@ -61,6 +63,11 @@ impl Said {
     /// Another check tells it.
     fn told_by(&mut self, id: CheckId) {
         self.elsewhere.insert(id);
+    }
+
+    /// There is nothing to look at, and it is meant so.
+    fn nothing_there(&mut self, why: &str) {
+        self.absent = Some(why.to_owned());
     }
 
     /// Something could not be seen.
@@ -87,6 +94,8 @@ impl Said {
             let told: Vec<&str> = self.elsewhere.iter().map(|id| id.name()).collect();
             let detail = format!("what is not well here is told by {}", told.join(" and "));
             lines.push(line(self.id, self.title, CheckStatus::NotApplicable, detail));
+        } else if let Some(why) = self.absent.filter(|_| lines.is_empty()) {
+            lines.push(line(self.id, self.title, CheckStatus::NotApplicable, why));
         } else if lines.is_empty() {
             lines.push(line(self.id, self.title, CheckStatus::Ok, well));
         }

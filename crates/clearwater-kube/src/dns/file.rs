@@ -19,7 +19,7 @@ use super::kept::{KeptFile, Left};
 use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
 use super::{DnsAction, DnsError, DnsPlan, Proof, count, millis, names, tell, unless_cancelled};
-use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, is_forbidden};
+use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, lacks_right};
 use crate::observe::cluster_dns::{ClusterDns, config_map};
 use crate::unified::unified;
 
@@ -150,7 +150,7 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
             };
             Err(DnsError::Moved { object, by })
         }
-        Err(error) if is_forbidden(&error) => {
+        Err(error) if lacks_right(&error) => {
             let right = format!("patch configmaps in {}", edit.place.namespace);
             Err(DnsError::right(object, right, FailedAt::new("nothing was written", error), None))
         }

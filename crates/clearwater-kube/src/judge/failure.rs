@@ -460,6 +460,7 @@ fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let message = event.message.clone().unwrap_or_default();
     let component = rollout.component;
     let kind = if component.is_store() { "statefulset" } else { "deployment" };
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("NAMESPACE");
     let no_class = Meaning::NoStorageClass.is_in(&message) && Meaning::NoObject.is_in(&message);
     let grace = if no_class { rollout.grace.mount } else { rollout.grace.volume };
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
@@ -499,7 +500,7 @@ fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
             first,
             format!(
                 "set components.{component}.storage.persistent: false, which keeps no data, once what stands is removed \
-                 (kubectl delete {kind}/{component} pvc/{claim})"
+                 (kubectl delete -n {namespace} {kind}/{component} pvc/{claim})"
             ),
         ]),
     })

@@ -25,19 +25,16 @@ pub struct Outdated {
     pub of: BTreeSet<String>,
 }
 
-impl Outdated {
-    /// What it was started with another value of, as the end of a sentence.
-    pub(crate) fn told(&self) -> String {
-        differing(self.variables.iter().map(String::as_str), &self.of)
+/// How pods were started otherwise than others of theirs will be, in the words of all who tell it.
+pub(crate) fn started<'a>(all: impl IntoIterator<Item = &'a Outdated>) -> String {
+    let (mut variables, mut of) = (BTreeSet::new(), BTreeSet::new());
+    for pod in all {
+        variables.extend(pod.variables.iter().map(String::as_str));
+        of.extend(pod.of.iter().map(String::as_str));
     }
-}
-
-/// Variables that pods were started with another value of, and what they are taken from, as the end of a sentence.
-pub(crate) fn differing<'a>(variables: impl IntoIterator<Item = &'a str>, of: &BTreeSet<String>) -> String {
-    let variables: Vec<&str> = variables.into_iter().collect();
-    let objects: Vec<&str> = of.iter().map(String::as_str).collect();
-    let has = if objects.len() == 1 { "has" } else { "have" };
-    format!("{} than {} {has} now", variables.join(", "), objects.join(" and "))
+    let has = if of.len() == 1 { "has" } else { "have" };
+    let joined = |all: BTreeSet<&str>, by: &str| all.into_iter().collect::<Vec<_>>().join(by);
+    format!("started with another value of {} than {} {has} now", joined(variables, ", "), joined(of, " and "))
 }
 
 /// The pods of a component that were started with other settings than stand now. One of an older revision is told as that.

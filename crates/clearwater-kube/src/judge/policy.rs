@@ -90,7 +90,7 @@ pub(crate) fn limits_fix(component: &str, message: &str) -> Option<Remedy> {
     let key = if message.contains("per PersistentVolumeClaim") { "storage.size" } else { "resources" };
     Some(Remedy::any([
         format!("set components.{component}.{key} in the deployment file"),
-        "change the limits (kubectl describe limitrange)".to_owned(),
+        "change the limits (kubectl describe limitrange -n NAMESPACE)".to_owned(),
     ]))
 }
 
@@ -118,13 +118,15 @@ pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Re
         return fix;
     }
     let file = format!("set what the message names in components.{component} of the deployment file");
-    let Some(policy) = policy(message) else {
-        return Remedy::any([file, "change the policy".to_owned()]);
-    };
-    if policy.kind == CONSTRAINTS {
+    if policy(message).is_some_and(|policy| policy.kind == CONSTRAINTS) {
         return constraints_fix(namespace).into();
     }
-    Remedy::any([file, format!("have whoever keeps {policy} except namespace {namespace} from it")])
+    Remedy::any([file, exception(message).unwrap_or_else(|| "change the policy".to_owned())])
+}
+
+/// What to do about a policy that refuses in these words, whatever was to be written; `None` where it is none.
+pub(crate) fn exception(message: &str) -> Option<String> {
+    policy(message).map(|policy| format!("have whoever keeps {policy} let this through"))
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
 }
 
 /// What is told of a component that somebody scaled to 0; `None` where nobody did.
-pub(super) fn scaled_to_0(subject: &Subject, snapshot: &Snapshot) -> Option<String> {
+pub(crate) fn scaled_to_0(subject: &Subject, snapshot: &Snapshot) -> Option<String> {
     let is_none = |w: &Workload| snapshot.workload(w).is_some_and(|live| live.replicas == 0);
     let names: Vec<String> = subject.workloads.iter().map(ToString::to_string).collect();
     let all = !names.is_empty() && subject.workloads.iter().all(is_none);

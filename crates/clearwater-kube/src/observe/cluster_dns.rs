@@ -14,7 +14,8 @@ use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
 use tower::BoxError;
 
-use crate::cluster::{CONNECTION, FailedAt, is_forbidden, list_all, say};
+use crate::cluster::{CONNECTION, FailedAt, lacks_right, list_all, say};
+use crate::judge::policy::exception;
 use crate::observe::kubelets;
 use crate::pod::object::pod_is_ready;
 
@@ -54,7 +55,9 @@ impl Remedied for ClusterDnsError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Right { instead, .. } => instead.clone(),
-            Self::Unreachable(_) => Some(CONNECTION.into()),
+            Self::Unreachable(failed) => {
+                Some(exception(&failed.to_string()).map_or_else(|| CONNECTION.into(), Remedy::from))
+            }
             Self::NoServer(_) => {
                 let print = Remedy::from(NamesDeed::Print).then(" and put them in by hand");
                 Some(Remedy::any([print, BY_PODS.into()]))
@@ -122,7 +125,7 @@ pub(crate) async fn within<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ClusterDnsError> {
     request.await.map_err(|error| match error {
-        error if is_forbidden(&error) => ClusterDnsError::Right {
+        error if lacks_right(&error) => ClusterDnsError::Right {
             what: what.to_owned(),
             right: right.to_owned(),
             source: error.into(),
@@ -378,6 +381,25 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    /// What a policy refuses is no right that is missing, and no connection.
+    #[tokio::test]
+    async fn who_refuses_is_told_apart() {
+        for (message, words) in [
+            (r#"configmaps "coredns" is forbidden: User "u" cannot patch resource "configmaps""#, None),
+            (
+                "ValidatingAdmissionPolicy 'dns' with binding 'b' denied request: ask the network's people",
+                Some("have whoever keeps ValidatingAdmissionPolicy dns let this through"),
+            ),
+            ("not today", Some(CONNECTION)),
+        ] {
+            let status = kube::core::Status::failure(message, "Forbidden").with_code(403);
+            let refused = std::future::ready(Err::<(), _>(kube::Error::Api(status.boxed())));
+            let error = within("a file", "patch configmaps", refused).await.unwrap_err();
+            assert_eq!(matches!(error, ClusterDnsError::Right { .. }), words.is_none(), "{error}");
+            assert_eq!(error.remedy(), words.map(Remedy::from), "{error}");
+        }
+    }
 
     fn pod(name: &str, created: &str, ready: bool, deleted: bool) -> Pod {
         let deletion = if deleted { json!("2026-01-01T00:05:00Z") } else { Value::Null };

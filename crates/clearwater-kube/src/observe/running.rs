@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use tokio::time::timeout;
+use tower::BoxError;
 
 use super::CouldNotLook;
 use crate::cluster::{Cluster, is_forbidden, list_all};
@@ -40,13 +41,17 @@ pub struct RunningImage {
 pub async fn running(cluster: &Cluster, within: Duration) -> Result<Running, CouldNotLook> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let labelled = ListParams::default().labels(SERVICE_LABEL);
-    let both = async { tokio::try_join!(cluster.client.apiserver_version(), list_all(&api, &labelled)) };
-    match timeout(within, both).await {
-        Ok(Ok((version, pods))) => Ok(Running { kubernetes: version.git_version, images: images(&pods) }),
-        Ok(Err(error)) if is_forbidden(&error) => Err(CouldNotLook::at(cluster, "needs list pods")),
-        Ok(Err(error)) => Err(CouldNotLook::at(cluster, error)),
-        Err(_) => Err(CouldNotLook::late(cluster, within)),
-    }
+    let not = |right: &'static str| {
+        move |error: kube::Error| {
+            let lacks = is_forbidden(&error).then(|| format!("needs {right}"));
+            CouldNotLook::at(cluster, lacks.map_or_else(|| error.into(), BoxError::from))
+        }
+    };
+    let version = async { cluster.client.apiserver_version().await.map_err(not("get /version")) };
+    let pods = async { list_all(&api, &labelled).await.map_err(not("list pods")) };
+    let both = async { tokio::try_join!(version, pods) };
+    let (version, pods) = timeout(within, both).await.map_err(|_| CouldNotLook::late(cluster, within))??;
+    Ok(Running { kubernetes: version.git_version, images: images(&pods) })
 }
 
 fn images(pods: &[Pod]) -> Vec<RunningImage> {
@@ -100,8 +105,13 @@ mod tests {
         let mut seen: Vec<_> = seen.images.iter().map(|r| (r.component.name(), r.image.as_str(), r.pods)).collect();
         seen.sort_unstable();
         assert_eq!(seen, [("etcd", "etcd:7", 1), ("sprout", "sprout:7", 2), ("sprout", "sprout:8", 1)]);
-        let (cluster, _) = fake_api::cluster(move |path| version(path).or(Some(Value::Null)));
-        let error = running(&cluster, within).await.unwrap_err().to_string();
-        assert_eq!(error, "cannot look at namespace ims: needs list pods");
+        let (no_pods, _) = fake_api::cluster(move |path| version(path).or(Some(Value::Null)));
+        let (no_version, _) = fake_api::cluster(move |path| {
+            if path == "/version" { Some(Value::Null) } else { Some(json!({"metadata": {}, "items": []})) }
+        });
+        for (cluster, right) in [(no_pods, "list pods"), (no_version, "get /version")] {
+            let error = running(&cluster, within).await.unwrap_err().to_string();
+            assert_eq!(error, format!("cannot look at namespace ims: needs {right}"));
+        }
     }
 }

@@ -15,7 +15,8 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::backoff::{before, doubling, unless_lasting};
-use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, only, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, lacks_right, only, say};
+use crate::judge::policy::exception;
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
 use crate::owner::{self, CREATED, ORIGIN_ANNOTATION};
@@ -85,10 +86,11 @@ impl Remedied for SetError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Other { .. } => Some(Remedy::Again),
-            Self::Api { workload, source: kube::Error::Api(status) } if status.is_forbidden() => {
+            Self::Api { workload, source } if lacks_right(source) => {
                 let kind = workload.kind.name().to_lowercase();
-                Some(format!("ask for the right patch {kind}s/scale").into())
+                Some(format!("ask for the rights get and patch {kind}s/scale").into())
             }
+            Self::Api { source: kube::Error::Api(status), .. } => exception(&status.message).map(Remedy::from),
             Self::Api { .. } => None,
         }
     }
@@ -156,8 +158,26 @@ mod tests {
         assert_eq!(other.to_string(), format!("{workload}: somebody else has just set it to 3"));
         assert_eq!(other.remedy(), Some(Remedy::Again));
         assert!(!other.may_pass());
-        let forbidden = format!("{workload}: not today. What works: ask for the right patch statefulsets/scale");
-        assert_eq!(said(api(403, "Forbidden")), (false, forbidden));
+        // What nobody may do is no right of anybody's.
+        let no_right =
+            r#"statefulsets.apps "bono" is forbidden: User "jane" cannot patch resource "statefulsets/scale""#;
+        let policy = "statefulsets.apps \"bono\" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'b' denied request: \
+                      no more than two";
+        let by_policy = "have whoever keeps ValidatingAdmissionPolicy few let this through";
+        let webhook = r#"admission webhook "count.example.com" denied the request: not on a Saturday"#;
+        let by_webhook = "have whoever keeps the admission webhook count.example.com let this through";
+        for (message, code, fix) in [
+            (no_right, 403, Some("ask for the rights get and patch statefulsets/scale")),
+            (policy, 403, Some(by_policy)),
+            (policy, 422, Some(by_policy)),
+            (webhook, 400, Some(by_webhook)),
+            ("not today", 403, None),
+        ] {
+            let source = kube::Error::Api(Status::failure(message, "Forbidden").with_code(code).boxed());
+            let error = SetError::Api { workload: workload.clone(), source };
+            assert_eq!(error.remedy(), fix.map(Remedy::from), "{error}");
+            assert!(!error.is_unseen() && !error.may_pass(), "{error}");
+        }
         assert_eq!(said(api(409, "Conflict")), (true, format!("{workload}: not today")));
         assert_eq!(said(api(503, "ServiceUnavailable")), (true, format!("{workload}: not today")));
         // Who is not known, or not answered, has been told nothing of the count; who is refused has.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clearwater::component::Component;
 use clearwater::manifest::ENV_VARS;
 
-use crate::judge::Outdated;
+use crate::judge::{Outdated, started};
 use crate::observe::given::{ZONE, ZoneSeen};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
@@ -43,22 +43,19 @@ pub(super) fn of_settings(zone: &ZoneSeen, outdated: impl IntoIterator<Item = Ou
         let where_to = if zone.is_missing() { "nowhere" } else { "there" };
         format!("configmap/{ENV_VARS}, key {ZONE}: {fault}: each pod that is started looks names up {where_to}")
     });
-    let mut alike: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
-    for Outdated { pod, variables, .. } in outdated {
-        alike.entry(variables).or_default().push(pod);
+    let mut alike: BTreeMap<_, Vec<Outdated>> = BTreeMap::new();
+    for mut pod in outdated {
+        // What runs with the wrong one that stands is told by its component, which is unwell by it.
+        pod.variables.retain(|variable| wrong.is_none() || variable != ZONE);
+        if !pod.variables.is_empty() {
+            alike.entry((pod.variables.clone(), pod.of.clone())).or_default().push(pod);
+        }
     }
-    let of = |(variables, pods): (Vec<String>, Vec<String>)| {
-        // What stands is told above.
-        let beside = if wrong.is_some() { "it should be" } else { "stands now" };
-        format!(
-            "settings: {} {} started with another value of {} in configmap/{ENV_VARS} than {beside}, and {} until started again",
-            pods.join(", "),
-            if pods.len() == 1 { "was" } else { "were" },
-            variables.join(", "),
-            if pods.len() == 1 { "keeps it" } else { "keep it" },
-        )
-    };
-    let others: Vec<String> = alike.into_iter().map(of).collect();
+    let others = alike.values().map(|pods| {
+        let names: Vec<&str> = pods.iter().map(|pod| pod.pod.as_str()).collect();
+        let (was, keeps) = if names.len() == 1 { ("was", "keeps") } else { ("were", "keep") };
+        format!("settings: {} {was} {}, and {keeps} it until started again", names.join(", "), started(pods))
+    });
     wrong.into_iter().chain(others).collect()
 }
 
@@ -90,10 +87,21 @@ mod tests {
         assert_eq!(
             of_settings(&zone("ims.svc.x"), pods),
             [
-                "settings: ellis-y was started with another value of HSS in configmap/env-vars than stands now, and keeps it until \
+                "settings: ellis-y was started with another value of HSS than configmap/env-vars has now, and keeps it until started \
+                 again",
+                "settings: homer-x, bono-z were started with another value of ZONE than configmap/env-vars has now, and keep it until \
                  started again",
-                "settings: homer-x, bono-z were started with another value of ZONE in configmap/env-vars than stands now, and keep it \
-                 until started again",
+            ]
+        );
+        // A key is of the Secret that holds it, and a wrong zone is told above.
+        let mut key = outdated("ellis-y", &["TURN_WORKAROUND"]);
+        key.of = ["secret/clearwater-keys".to_owned()].into();
+        let told = of_settings(&zone("old.svc.x"), [outdated("homer-x", &["ZONE"]), key]);
+        assert_eq!(
+            told[1..],
+            [
+                "settings: ellis-y was started with another value of TURN_WORKAROUND than secret/clearwater-keys has now, and keeps it \
+                 until started again"
             ]
         );
     }

@@ -33,6 +33,20 @@ pub fn playing(release: Release, role: Role) -> Option<Component> {
     catalogue(release).iter().find(|e| e.plays(role)).map(|e| e.component)
 }
 
+/// etcd and the stores of a release whose members it knows: with an etcd that came back empty they are all made anew.
+///
+/// ```
+/// use clearwater::component::{Component, Release, known_to_etcd};
+///
+/// let hunter = [Component::Etcd, Component::Astaire, Component::Cassandra, Component::Chronos];
+/// assert_eq!(known_to_etcd(Release::Hunter), hunter);
+/// assert!(known_to_etcd(Release::Classic).contains(&Component::Memcached));
+/// ```
+pub fn known_to_etcd(release: Release) -> Vec<Component> {
+    let known = |e: &&Entry| e.component == Component::Etcd || e.clustering.is_some();
+    catalogue(release).iter().filter(known).map(|e| e.component).collect()
+}
+
 /// Whether a file of this name is a log whose lines have no form and tell no time, of which nobody expects more: what scripts
 /// print, and what supervisord keeps of programs' output. Before it, behind a hyphen, may stand where it lay.
 ///

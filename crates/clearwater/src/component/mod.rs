@@ -44,7 +44,7 @@ mod types;
 
 pub use alone::{ASKS_NOBODY, AsksNobody};
 pub use capability::{CapabilityUse, capabilities};
-pub use catalogue::{catalogue, entry, is_plain_log, playing, port};
+pub use catalogue::{catalogue, entry, is_plain_log, known_to_etcd, playing, port};
 pub use contact::{CONTACTS, Contact, TURN_RELAY_PORTS, asked_ports, narrowed_by};
 pub use id::{Component, Release};
 pub use paths::{

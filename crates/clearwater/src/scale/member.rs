@@ -186,8 +186,8 @@ impl MembersError {
     pub fn fix(&self, key: &str) -> String {
         format!(
             "cluster managers write none but addresses and states, so somebody else wrote this; whoever reaches port {CLIENT_PORT} \
-             of etcd can, so see who may (a NetworkPolicy keeps others out). Look with kubectl exec etcd-0 -- env \
-             ETCDCTL_API=2 etcdctl get {key}, and put it right with etcdctl set in the same way"
+             of etcd can, so see who may (a NetworkPolicy keeps others out). Look with kubectl exec -n NAMESPACE \
+             etcd-0 -- env ETCDCTL_API=2 etcdctl get {key}, and put it right with etcdctl set in the same way"
         )
     }
 }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use super::member::{Members, MembersError, Violation, list};
-use crate::component::{Component, Entry, Release, Store, catalogue};
+use crate::component::{Component, Release, Store, known_to_etcd};
 use crate::config::BonoExposure;
 use crate::remedy::{Permission, Remedied, Remedy};
 use crate::text::counted;
@@ -234,12 +234,8 @@ impl Remedied for Refusal {
                 Remedy::sentence(["see to etcd (".into(), Remedy::Status, "), then scale again".into()])
             }
             Self::MembersUnreadable { error, key, .. } => format!("{}; then scale again", error.fix(key)).into(),
-            Self::Absent { release, .. } => {
-                let stores = |e: &&Entry| e.component == Component::Etcd || e.clustering.is_some();
-                let stores: Vec<Component> = catalogue(*release).iter().filter(stores).map(|e| e.component).collect();
-                Remedy::anew(stores)
-                    .then(", which recreates the stores with etcd, and loses what they hold outside of volumes")
-            }
+            Self::Absent { release, .. } => Remedy::anew(known_to_etcd(*release))
+                .then(", which recreates the stores with etcd, and loses what they hold outside of volumes"),
             // Nobody comes by itself.
             Self::NobodyToMark { component, from: 0, .. } => bring_back(*component),
             Self::NobodyToMark { stale, .. } => {

@@ -8,9 +8,9 @@ use clearwater_kube::contract::{
     Agreement, AskedClaim, AskedImage, ContractOptions, ContractReport, Known, VERSION, contract,
 };
 
-use super::code;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::exit;
 use crate::output::Format;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 use crate::runtime::{block_on, unless_ended};
@@ -49,7 +49,7 @@ fn tell(context: &mut Context, seen: &ContractReport, output: Option<Format>) ->
         Some(format) => context.results().value(format, seen)?,
         None => context.results().styled(&text(seen))?,
     }
-    Ok(code(seen.agrees, seen.complete))
+    Ok(exit::of_look(seen.agrees, seen.complete))
 }
 
 fn row(of: &AskedImage, claim: &AskedClaim) -> Option<String> {
@@ -125,7 +125,6 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::exit;
 
     #[test]
     fn what_differs_is_named_with_what_was_seen_and_nothing_seen_is_not_agreement() {
@@ -163,7 +162,7 @@ mod tests {
                 images: vec![image],
             };
             let shown = anstream::adapter::strip_str(&text(&seen)).to_string();
-            assert_eq!(code(seen.agrees, seen.complete), expected, "{shown}");
+            assert_eq!(exit::of_look(seen.agrees, seen.complete), expected, "{shown}");
             assert!(shown.contains(said) && !shown.contains('\u{1b}'), "{shown}");
             let counted = match all.as_slice() {
                 [Agreement::CouldNotLook { .. }] => ": 1 claim could not be looked at\n",

@@ -1,5 +1,5 @@
 use anyhow::{Result, ensure};
-use clearwater_e2e::{Plugin, Ran, cluster};
+use clearwater_e2e::{Plugin, Ran, Refused, cluster};
 use clearwater_testbed::{Cluster, Kubectl, NamespaceOptions};
 use serde_json::json;
 
@@ -49,6 +49,22 @@ fn what_would_not_work_is_refused_before_the_first_step() -> Result<()> {
     refused(&plugin, &["scale", "homer", "1", y], 4, &["room on the nodes", "no node that they may run on"])?;
     kubectl.run(["set", "resources", "deployment/homer", "--requests=cpu=10m"])?;
     plugin.run_within(PATIENCE, &["scale", "homer", "2", y])?.expect(0)?;
+
+    // What a policy takes from nobody is no right that somebody lacks.
+    let policy = Refused {
+        namespaces: &[namespace.name()],
+        word: "few",
+        group: "apps",
+        resource: "deployments/scale",
+        operation: "UPDATE",
+        message: "two are enough",
+    };
+    let three = ["scale", "deployment/homer", "--replicas=3", "--dry-run=server"];
+    let made = policy.made(kubectl, || kubectl.run(three))?;
+    let told = format!("have whoever keeps ValidatingAdmissionPolicy few.{} let this through", namespace.name());
+    let ran = refused(&plugin, &["scale", "homer", "3", y], 4, &["two are enough", &told])?;
+    ensure!(!ran.said().contains("ask for the right"), "{}", ran.said());
+    drop(made);
 
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "two"},
         "spec": {"minAvailable": 2, "selector": {"matchLabels": {"service": "homer"}}}});

@@ -228,6 +228,20 @@ fn known_problems_are_found_in_a_running_deployment() -> Result<()> {
     found.extend(ids(&checks, "warning"));
     let planted = PLANTED.iter().map(|(.., id)| (*id).to_owned()).chain(["turn", "names"].map(str::to_owned));
     ensure!(found == planted.collect(), "{found:?}\n{}", ran.out);
+
+    // Row 30 of a Secret: a key that is another one than its readers were started with, by its name alone.
+    let other = r#"{"stringData":{"signup_key":"another-than-before"}}"#;
+    kubectl.run(["patch", "secret", "clearwater-keys", "--patch", other])?;
+    let ran = plugin.run(&["check", "--only", "revision"])?.expect(0)?;
+    let told = "started with another value of SIGNUP_KEY than secret/clearwater-keys has now";
+    ensure!(ran.out.contains(told) && !ran.out.contains("another-than-before"), "{}", ran.out);
+    // What was scaled to 0 is told with its workload, and nothing waits for its answer.
+    kubectl.run(["scale", "statefulset/cassandra", "deployment/ellis", "--replicas=0"])?;
+    kubectl.run(["delete", "pods", "--selector=service in (cassandra,ellis)", "--force", "--grace-period=0"])?;
+    let ran = plugin.run(&["check", "--only", "workloads,ipv6,numbers", "-o", "json"])?.expect(5)?;
+    let checks: Value = serde_json::from_str(&ran.out)?;
+    ensure!(["ipv6", "numbers"].iter().all(|id| ids(&checks, "notApplicable").contains(*id)), "{}", ran.out);
+    ensure!(ids(&checks, "skipped").is_empty() && ran.out.matches("scaled to 0").count() >= 2, "{}", ran.out);
     Ok(())
 }
 

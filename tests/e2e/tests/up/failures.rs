@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clearwater_e2e::{Plugin, Ran, cluster};
+use clearwater_e2e::{OfCluster, Plugin, Ran, cluster};
 use clearwater_testbed::image::{Archive, Entry, Image, Layer, write_archive};
 use clearwater_testbed::layout::cache_directory;
 use clearwater_testbed::sip::TOOLS_IMAGE;
@@ -10,7 +10,7 @@ use clearwater_testbed::{Fault, Kubectl, Rule};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::surroundings::{OfCluster, no_pods};
+use crate::surroundings::no_pods;
 use crate::{PATIENCE, file, is, kinds};
 
 /// A run that cannot succeed: it names what is wrong, and says so soon.

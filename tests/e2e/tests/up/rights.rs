@@ -16,13 +16,14 @@ fn each_task_asks_for_nothing_that_the_table_of_rights_does_not_name() -> Result
     let few = "--only=etcd,chronos,homer";
     let zip = tempfile::tempdir()?;
     let zip = zip.path().join("report.zip").display().to_string();
-    let steps: [(&str, &str, bool, &[&str], i32); 15] = [
+    let steps: [(&str, &str, bool, &[&str], i32); 16] = [
         ("up-least", "up", false, &["up", "--yes", few], 0),
         ("up-all", "up", true, &["up", "--yes", few], 0),
         ("diff", "up", false, &["diff", few], 0),
         ("status-least", "status", false, &["status"], 1),
         ("status-all", "status", true, &["status"], 0),
-        ("check", "check", true, &["check"], 0),
+        ("check-least", "check", false, &["check"], 1),
+        ("check-all", "check", true, &["check"], 0),
         ("report", "report", true, &["report", "--to", &zip], 0),
         ("scale-least", "scale", false, &["scale", "homer=2", "--yes"], 0),
         ("scale-all", "scale", true, &["scale", "chronos=2", "--yes"], 0),

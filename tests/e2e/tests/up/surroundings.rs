@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
-use clearwater_e2e::{Plugin, cluster};
+use clearwater_e2e::{OfCluster, Plugin, Refused, cluster};
+use clearwater_testbed::Kubectl;
 use clearwater_testbed::sip::TOOLS_IMAGE;
-use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::{Value, json};
 
 use crate::{PATIENCE, file, kinds};
@@ -147,56 +147,21 @@ fn inside_of_a_pod_the_cluster_is_asked_that_is_meant() -> Result<()> {
     Ok(())
 }
 
-/// An object of the cluster as a whole, taken away in the end.
-pub(crate) struct OfCluster {
-    kubectl: Kubectl,
-    name: String,
-}
-
-impl OfCluster {
-    pub(crate) fn made(kubectl: &Kubectl, object: &Value) -> Result<Self> {
-        kubectl.run_with_input(["create", "--filename", "-"], &object.to_string())?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_lowercase();
-        let name = format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]));
-        Ok(Self { kubectl: kubectl.clone(), name })
-    }
-}
-
-impl Drop for OfCluster {
-    fn drop(&mut self) {
-        let _ = self.kubectl.run(["delete", &self.name, "--ignore-not-found", "--wait=false"]);
-    }
-}
-
 /// A policy that takes no pod of these namespaces; the first one is there already.
 pub(crate) fn no_pods(kubectl: &Kubectl, namespaces: &[&str]) -> Result<[OfCluster; 2]> {
     let namespace = namespaces.first().context("no namespace")?;
-    let name = format!("no-pods.{namespace}");
-    let of = |kind: &str, spec: Value| {
-        let metadata = json!({"name": name});
-        OfCluster::made(
-            kubectl,
-            &json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec}),
-        )
-    };
-    let pods = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]});
-    let policy = json!({"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [pods]},
-        "validations": [{"expression": "false", "message": "no pods before the audit"}]});
-    let meant = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces});
-    let binding = json!({"policyName": name, "validationActions": ["Deny"],
-        "matchResources": {"namespaceSelector": {"matchExpressions": [meant]}}});
-    let made = [of("ValidatingAdmissionPolicy", policy)?, of("ValidatingAdmissionPolicyBinding", binding)?];
-    // Who evaluates policies hears of them in a moment.
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asks", "namespace": namespace},
         "spec": {"containers": [{"name": "asks", "image": TOOLS_IMAGE}]}});
-    wait_for("the policy to refuse", PATIENCE, || {
-        let asked = kubectl.run_with_input(["create", "--dry-run=server", "--filename", "-"], &pod.to_string());
-        Ok(match asked {
-            Err(error) if format!("{error:#}").contains("no pods before the audit") => Attempt::Done(()),
-            other => Attempt::not_yet(format!("{other:?}")),
-        })
-    })?;
-    Ok(made)
+    let refused = Refused {
+        namespaces,
+        word: "no-pods",
+        group: "",
+        resource: "pods",
+        operation: "CREATE",
+        message: "no pods before the audit",
+    };
+    let create = ["create", "--dry-run=server", "--filename", "-"];
+    refused.made(kubectl, || kubectl.run_with_input(create, &pod.to_string()))
 }
 
 /// The lines of the checks that are not well.
@@ -214,7 +179,7 @@ fn a_policy_is_named_before_the_first_write() -> Result<()> {
     let kubectl = namespace.kubectl();
     // The second one is made by `up`, and the policy stands before it.
     let new = format!("{}-new", namespace.name());
-    let _made = OfCluster { kubectl: kubectl.clone(), name: format!("namespace/{new}") };
+    let _made = OfCluster::named(kubectl, format!("namespace/{new}"));
     let _policy = no_pods(kubectl, &[namespace.name(), &new])?;
     for (name, args) in [(namespace.name(), &["up", "--yes"][..]), (&new, &["up", "--yes", "--create-namespace"])] {
         let ran = Plugin::new(cluster, name)?.follow(args)?.finish(PATIENCE)?.0.expect(4)?;
@@ -274,7 +239,13 @@ fn limits_of_the_namespace_are_told_by_the_key_that_is_to_be_set() -> Result<()>
     ensure!(!ran.out.contains("ask for the right"), "{}", ran.out);
     // What is told mends it.
     let small = "resources: {requests: {cpu: 20m, memory: 32Mi}, limits: {cpu: 50m, memory: 190Mi}}";
-    let mended = file(&format!("components: {{etcd: {{storage: {{size: 512Mi}}, {small}}}}}\n"))?;
-    plugin.run_within(PATIENCE, &["up", "--yes", "--dry-run", "--only", "etcd", "-f", &mended])?.expect(0)?;
+    let mended = format!("components: {{etcd: {{storage: {{size: 512Mi}}, {small}}}}}\n");
+    let tried = |text: &str, code| {
+        plugin.run_within(PATIENCE, &["up", "--yes", "--dry-run", "--only", "etcd", "-f", &file(text)?])?.expect(code)
+    };
+    tried(&mended, 0)?;
+    // Addresses that this cluster has none of are as little to be had.
+    let six = tried(&format!("ipFamilies: [IPv6]\n{mended}"), 4)?;
+    ensure!(six.said().contains(r#""IPv6": not configured on this cluster"#), "{}", six.said());
     Ok(())
 }

@@ -68,7 +68,7 @@ pub(crate) async fn others(
         let subject: &Subject = subject;
         let component = subject.component();
         let to = deployment.file().components.get(&component)?.replicas?;
-        let from = subject.workloads.iter().filter_map(|w| standing.replicas(&w.name)).max()?;
+        let from = subject.workloads.iter().filter_map(|w| standing.named(&w.name)).map(|live| live.count()).max()?;
         let reach = Reach::of(deployment);
         let situation = Situation { reach, ..Situation::new(deployment.release(), component, from, to) };
         (from != to).then_some((subject, situation))
@@ -80,7 +80,7 @@ pub(crate) async fn others(
     let autoscalers = autoscalers(cluster).await.unwrap_or_default();
     for (subject, situation) in &mut others {
         situation.autoscaler = owner(&autoscalers, &subject.workloads);
-        let template = subject.workloads.first().and_then(|w| standing.template(w)?.spec.as_ref());
+        let template = subject.workloads.first().and_then(|w| standing.workload(w)?.pod());
         if let Some(spec) = template
             && situation.component == Component::Bono
             && situation.reach.exposure == BonoExposure::HostPort

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::component::Component;
+use clearwater::component::{Component, Release, known_to_etcd};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
 use clearwater::scale::Members;
@@ -86,7 +86,7 @@ fn dead(store: &StandingStore, read: &Members) -> Vec<CheckLine> {
 }
 
 /// What there is to say of the stores' lists of members.
-fn lists(lists: &[(StandingStore, MembersSeen)]) -> Vec<CheckLine> {
+fn lists(release: Release, lists: &[(StandingStore, MembersSeen)]) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     let mut lines = Vec::new();
     let (mut lost, mut missing, mut gone) = (Vec::new(), Vec::new(), Vec::new());
@@ -119,7 +119,7 @@ fn lists(lists: &[(StandingStore, MembersSeen)]) -> Vec<CheckLine> {
             seen,
             Remedy::sentence([
                 "the stores must be made anew with it: ".into(),
-                Remedy::anew([Component::Etcd, Component::Astaire, Component::Chronos, Component::Cassandra]),
+                Remedy::anew(known_to_etcd(release)),
                 " (subscribers, registrations and timers are lost)".into(),
             ]),
         ));
@@ -153,7 +153,7 @@ fn health(answer: &Result<String, AskError>) -> Option<CheckLine> {
 
 /// Whether etcd still knows the stores that run, and tells nothing that no cluster manager wrote. One that came back
 /// empty would let new members form a second cluster.
-pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, release: Release, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     if !standing.stateful_sets.contains_key(Component::Etcd.name()) {
         return Vec::new();
@@ -170,7 +170,7 @@ pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState
     let within = ETCD.min(cluster.policy.timeout());
     let (read, own) =
         tokio::join!(etcd::read(cluster, Some(&etcd), &keys, within), etcd::health(cluster, &etcd, within));
-    let mut lines = lists(&ready.into_iter().zip(read).collect::<Vec<_>>());
+    let mut lines = lists(release, &ready.into_iter().zip(read).collect::<Vec<_>>());
     lines.extend(health(&own));
     lines
 }
@@ -206,7 +206,7 @@ mod tests {
         };
         let of = |ready: Vec<ReadyMember>| StandingStore { title: "Chronos", ready, ..StandingStore::default() };
         let judged = |ready: Vec<ReadyMember>, value: &str| {
-            let line = lists(&[(of(ready), read(value))]).remove(0);
+            let line = lists(Release::Hunter, &[(of(ready), read(value))]).remove(0);
             (line.status, format!("{} {} {}", line.title, line.detail, line.fix.map(String::from).unwrap_or_default()))
         };
         let normal = r#"{"10.0.0.1": "normal"}"#;
@@ -226,6 +226,26 @@ mod tests {
         }
     }
 
+    /// What is made anew is what the release has.
+    #[test]
+    fn the_stores_of_the_release_are_made_anew_with_etcd() {
+        for (release, session_store) in [(Release::Hunter, "astaire"), (Release::Classic, "memcached")] {
+            let ready = vec![ReadyMember {
+                title: "Chronos",
+                pod: "chronos-0".to_owned(),
+                addresses: vec!["10.0.0.2".parse().unwrap()],
+                is_older: true,
+            }];
+            let store = StandingStore { title: "Chronos", ready, ..StandingStore::default() };
+            let read = MembersSeen::of("a/key", Ok(r#"{"10.0.0.1": "normal"}"#.to_owned()));
+            let fix = lists(release, &[(store, read)]).remove(0).fix.unwrap().to_string();
+            for component in clearwater::component::catalogue(release).iter().map(|entry| entry.component) {
+                assert_eq!(fix.contains(component.name()), component.is_store(), "{release}, {component}: {fix}");
+            }
+            assert!(fix.contains(session_store), "{fix}");
+        }
+    }
+
     /// Whoever asks what a run would do is told of it before the run does it.
     #[test]
     fn a_member_that_no_pod_stands_behind_is_told() {
@@ -236,7 +256,7 @@ mod tests {
             let store = StandingStore { title: "Chronos", pods: all.collect(), comes_back, ..StandingStore::default() };
             let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
             let read = MembersSeen::of(key, Ok(r#"{"10.0.0.1": "normal", "10.0.0.9": "normal"}"#.to_owned()));
-            let lines = lists(&[(store, read)]);
+            let lines = lists(Release::Hunter, &[(store, read)]);
             assert!(lines.iter().any(|l| l.id == CheckId::Etcd && l.status == CheckStatus::Ok), "{lines:?}");
             let dead = lines.into_iter().filter(|l| l.id == CheckId::Members);
             dead.map(|l| format!("{:?} {}", l.status, l.detail)).collect()

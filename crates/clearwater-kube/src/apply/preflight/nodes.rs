@@ -78,7 +78,7 @@ fn is_ready(node: &Node) -> bool {
 }
 
 /// The components of which pods are made or made anew, by what they ask of a node.
-fn groups(work: &ApplyPlan) -> Vec<(Wants, Vec<String>)> {
+pub(super) fn groups(work: &ApplyPlan) -> Vec<(Wants, Vec<String>)> {
     let mut groups: Vec<(Wants, Vec<String>)> = Vec::new();
     for pods in work.pods() {
         let (wants, name) = (Wants::of(pods.spec), pods.owner.to_owned());
@@ -91,11 +91,10 @@ fn groups(work: &ApplyPlan) -> Vec<(Wants, Vec<String>)> {
 }
 
 /// Whether there are nodes that the pods' selectors mean and whose taints they tolerate.
-pub(super) fn check(work: &ApplyPlan, nodes: &Result<Vec<Node>, kube::Error>) -> Vec<CheckLine> {
-    let groups = groups(work);
+pub(super) fn check(groups: &[(Wants, Vec<String>)], nodes: &Result<Vec<Node>, kube::Error>) -> Vec<CheckLine> {
     match nodes {
         _ if groups.is_empty() => Vec::new(),
-        Ok(nodes) => judge(&groups, nodes).into_iter().chain(families::judge(nodes)).collect(),
+        Ok(nodes) => judge(groups, nodes).into_iter().chain(families::judge(nodes)).collect(),
         Err(error) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", error)],
     }
 }

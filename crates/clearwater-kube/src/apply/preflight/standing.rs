@@ -20,8 +20,10 @@ fn former(scope: &Scope, standing: &LiveState, work: &ApplyPlan) -> BTreeMap<Com
     let planned = || scope.parts.iter().flat_map(|part| &part.subject.workloads);
     let is_of_another_kind = |one: &Workload| planned().any(|p| p.name == one.name) && !planned().any(|p| p == one);
     let mut former: BTreeMap<Component, Vec<String>> = BTreeMap::new();
-    for stands in standing.workloads().filter(|w| ours(w.metadata) && is_of_another_kind(&w.workload)) {
-        former.entry(stands.component).or_default().push(stands.workload.to_string());
+    for live in standing.workloads().filter(|live| ours(live.metadata)) {
+        if let Some(component) = live.labelled().filter(|_| is_of_another_kind(&live.workload())) {
+            former.entry(component).or_default().push(live.workload().to_string());
+        }
     }
     // A Service of each pod's own, where no pod is to have one.
     let bono = Component::Bono.name();
@@ -43,13 +45,15 @@ fn former(scope: &Scope, standing: &LiveState, work: &ApplyPlan) -> BTreeMap<Com
 
 /// Lines of what is in the way; none where nothing is.
 pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
-    let ours = || standing.workloads().filter(|w| owner::has_our_label(w.metadata));
+    let ours = || {
+        let ours = standing.workloads().filter(|live| owner::has_our_label(live.metadata));
+        ours.filter_map(|live| Some((live.labelled()?, live)))
+    };
     let other: BTreeSet<Component> =
-        ours().map(|w| w.component).filter(|component| entry(release, *component).is_none()).collect();
+        ours().map(|(component, _)| component).filter(|component| entry(release, *component).is_none()).collect();
     let mut lines: Vec<CheckLine> = ours()
-        .filter(|w| w.replicas == Some(0) && scope.has(w.component))
-        .map(|w| {
-            let component = w.component;
+        .filter(|(component, live)| live.replicas == Some(0) && scope.has(*component))
+        .map(|(component, _)| {
             let title = format!("replicas of {component}");
             let detail = "it is scaled to 0, which stays as somebody set it: nothing of it would run";
             let ways = Remedy::any([bring_back(component), Remedy::Skip(component)]);

@@ -71,9 +71,14 @@ pub(super) fn judged(
     if !facts.inside.values().any(|(component, _)| of(*component)) {
         // What stands and was not looked at is not passed over.
         let has_programs = |c: Component| entry(facts.release, c).is_some_and(|e| !e.programs.is_empty());
-        let mut stands = facts.parts.iter().map(|part| part.component).filter(|c| of(*c) && has_programs(*c));
-        let component = stands.next()?;
-        said.unseen(format!("no container of {component} runs that could be asked"));
+        let stands = || facts.parts.iter().filter(|part| of(part.component) && has_programs(part.component));
+        // Nothing is to run of what was scaled to 0.
+        let awaited = stands().find(|part| part.scaled_to_0.is_none());
+        match (awaited, stands().find_map(|part| part.scaled_to_0.as_ref())) {
+            (Some(part), _) => said.unseen(format!("no container of {} runs that could be asked", part.component)),
+            (None, Some(why)) => said.nothing_there(why),
+            (None, None) => return None,
+        }
         return Some(said);
     }
     for (pod, component, inside) in facts.said(of) {

@@ -17,7 +17,7 @@ use kube::ResourceExt;
 
 use super::super::facts::Facts;
 use super::Said;
-use crate::judge::{Outdated, differing, put_back, set_by_others};
+use crate::judge::{Outdated, put_back, set_by_others, started};
 use crate::observe::Workload;
 use crate::observe::snapshot::{Kind, SLICE_WRITER_LABEL, component_by};
 use crate::observe::subject::all_workloads;
@@ -175,12 +175,9 @@ fn revision(facts: &Facts) -> Vec<CheckLine> {
         if !by_zone.is_empty() {
             said.told_by(CheckId::Zone);
         }
-        let variables: BTreeSet<&str> = others.iter().flat_map(|o| &o.variables).map(String::as_str).collect();
-        if !variables.is_empty() {
-            let of = others.iter().flat_map(|o| o.of.iter().cloned()).collect();
-            let detail = format!("started with another value of {}", differing(variables, &of));
+        if !others.is_empty() {
             let fix = facts.renewal(part.component).remedy(part.component);
-            said.wrong(CheckStatus::Warning, part.component.name(), detail, fix);
+            said.wrong(CheckStatus::Warning, part.component.name(), started(others), fix);
         }
     }
     if let Some(why) = no_workloads(facts) {

@@ -206,9 +206,12 @@ fn told_by(part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> O
             })
         }
         About::Members => {
-            let etcd = facts.part(Component::Etcd)?;
+            let etcd = facts.part(Component::Etcd).filter(|_| !part.members_read)?;
+            if etcd.scaled_to_0.is_some() {
+                return Some(CheckId::Workloads);
+            }
             let is_mute = etcd.judged.problems.iter().any(|p| check(&p.about) == CheckId::Answers);
-            (is_mute && !part.members_read).then_some(CheckId::Answers)
+            is_mute.then_some(CheckId::Answers)
         }
         _ => None,
     }

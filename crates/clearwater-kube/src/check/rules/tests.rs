@@ -108,6 +108,7 @@ fn health() -> Facts {
             .map(|c| JudgedComponent {
                 component: *c,
                 judged: judged.clone(),
+                scaled_to_0: None,
                 fix: None,
                 unreached: false,
                 members_read: true,

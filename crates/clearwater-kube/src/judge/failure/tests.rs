@@ -344,7 +344,9 @@ fn a_volume_that_nobody_makes() {
     );
     assert!(told(&[]).starts_with("not scheduled: 0/2 nodes are available"), "{}", told(&[]));
     let failure = rollout(&[&waits], 121).0.unwrap();
-    assert!(failure.fix.to_string().contains("components.etcd.storage.persistent: false"), "{failure:?}");
+    for words in ["components.etcd.storage.persistent: false", "kubectl delete -n "] {
+        assert!(failure.fix.to_string().contains(words), "{words}: {failure:?}");
+    }
     assert!(failure.causes[0].contains("ebs.csi.aws.com"), "{failure:?}");
     // A driver that has begun is there, however long it takes.
     let begun = claim("Provisioning", "External provisioner is provisioning volume for claim \"ims/data-etcd-0\"", 5);

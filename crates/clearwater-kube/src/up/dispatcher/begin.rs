@@ -417,7 +417,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
 /// What pods that are started from now on take from Secrets: those that run may have been started with something else. Which cannot
 /// be read, the preflight has told.
 async fn secrets(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Secrets {
-    if standing.workloads().next().is_none() {
+    if standing.workloads().all(|live| live.labelled().is_none()) {
         return Secrets::default();
     }
     let templates = work.all().filter_map(|planned| planned.item.object.pod_template()?.spec.as_ref());

@@ -6,12 +6,12 @@ use clearwater::event::{Cost, EventKind, Repair};
 
 use super::Dispatcher;
 use crate::judge::renewal::kept;
-use crate::judge::{Judged, Outdated, Stage};
+use crate::judge::{Judged, Outdated, Stage, started};
 use crate::pod::object::{claims, pod_is_ready};
 
 /// What is told of a pod that runs with other settings. What it keeps goes with it, unless that is on a volume.
 fn renewal(entry: &Entry, pod: &Outdated, on_volume: bool) -> Repair {
-    let because = format!("it was started with another value of {}", pod.told());
+    let because = format!("it was {}", started([pod]));
     let data = kept(entry);
     let (cost, about) = match (data.is_empty(), on_volume) {
         (true, _) => (Cost::Nothing, String::new()),

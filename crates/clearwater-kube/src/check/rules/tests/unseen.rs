@@ -106,6 +106,39 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
     }
 }
 
+/// What was scaled to 0 is told with its workload, and nothing that would be asked of it waits for an answer.
+#[test]
+fn what_was_scaled_to_0_has_nothing_to_look_at() {
+    for (component, asked) in [
+        (Component::Cassandra, &[CheckId::Ipv6][..]),
+        (Component::Ellis, &[CheckId::Numbers]),
+        (Component::Sprout, &[CheckId::Uris, CheckId::Alias]),
+    ] {
+        let mut facts = health();
+        facts.inside.remove(&format!("{component}-0"));
+        facts.zones.remove(&format!("{component}-0"));
+        let of = |facts: &Facts, id| lines(facts).into_iter().find(|l| l.id == id).unwrap();
+        for id in asked {
+            assert_eq!(of(&facts, *id).status, CheckStatus::Skipped, "it stands and does not run: {id}");
+        }
+        let told = format!("scaled to 0, so that nothing of it runs: statefulset/{component}");
+        facts.parts.iter_mut().find(|p| p.component == component).unwrap().scaled_to_0 = Some(told.clone());
+        for id in asked {
+            let line = of(&facts, *id);
+            assert_eq!((line.status, line.detail), (CheckStatus::NotApplicable, told.clone()), "{id}");
+        }
+        assert!(lines(&facts).iter().all(|l| l.status.is_known()), "{component}");
+    }
+    // Nor can an etcd be asked for members that is not to run.
+    let mut facts = health();
+    is_wrong(&mut facts, Component::Astaire, About::Members);
+    facts.parts.iter_mut().for_each(|p| p.members_read = false);
+    assert!(found(&facts).contains(&(CheckId::Members, CheckStatus::Skipped)));
+    let etcd = facts.parts.iter_mut().find(|p| p.component == Component::Etcd).unwrap();
+    etcd.scaled_to_0 = Some("scaled to 0".to_owned());
+    assert_eq!(found(&facts), [(CheckId::Members, CheckStatus::NotApplicable)]);
+}
+
 /// A name without a ready pod behind it leads nowhere by right.
 #[test]
 fn a_name_of_what_has_no_ready_pod_is_no_fault_of_who_holds_it() {
