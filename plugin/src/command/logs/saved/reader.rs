@@ -264,7 +264,7 @@ fn of_path(path: &Path) -> LogSource {
         None => names.iter().rev().take(2).find_map(|name| beginning(name)),
     };
     let component = component.map_or("", Component::name);
-    let name = path.display().to_string();
+    let name = path.to_string_lossy();
     let pod = pod.unwrap_or(if component.is_empty() { &name } else { component });
     unnamed(component, pod, LogOrigin::File(shown(&name)))
 }
