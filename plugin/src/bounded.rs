@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::awaited::{Written, awaited};
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 
 /// What no file that is meant is as long as.
 pub(crate) const LARGEST: u64 = 16 << 20;
@@ -43,7 +43,7 @@ fn of_no_device(file: File, limit: u64) -> io::Result<Vec<u8>> {
 /// Has a word said of what is waited for where that is no file of a disk: of a pipe nobody knows when somebody writes to it.
 fn awaiting<T>(path: &Path, read: impl FnOnce() -> T) -> T {
     let of_disk = path.metadata().is_ok_and(|found| found.is_file() || found.is_dir());
-    let what = format!("waiting for {} to be read", named(path).display());
+    let what = format!("waiting for {} to be read", spelled(named(path)));
     let tell = move || crate::reporter::line(&mut anstream::stderr(), &what);
     let _awaited = (!of_disk).then(|| awaited(Written::default(), tell));
     read()

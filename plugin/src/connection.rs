@@ -11,17 +11,20 @@ mod server;
 mod token_file;
 
 use std::borrow::Cow;
+use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use clap::Args;
 use clearwater::config::shell::quote;
+use clearwater::text::is_harmful;
 use clearwater_kube::{Cluster, REQUEST_TIMEOUT, RequestPolicy};
+use rustls::pki_types::ServerName;
 
 use crate::advice::Place;
 use crate::duration::{LONGEST, duration};
-use crate::error::CliError;
+use crate::error::{CliError, is_other};
 use crate::output::Word;
 
 pub(crate) use client::{certificate_at, key_at};
@@ -62,7 +65,7 @@ pub(crate) struct Connection {
     #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]
     server: Option<String>,
     /// A bearer token
-    #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "TOKEN", value_parser = sendable, hide_short_help = true)]
     token: Option<String>,
     /// The user for basic authentication
     #[arg(long, global = true, value_name = "USER", hide_short_help = true)]
@@ -80,7 +83,7 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     client_key: Option<PathBuf>,
     /// The name to expect in the API server's certificate
-    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "NAME", value_parser = server_name, hide_short_help = true)]
     tls_server_name: Option<String>,
     /// Do not check the API server's certificate
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true,
@@ -98,11 +101,19 @@ pub(crate) struct Connection {
     words: Option<Sender<Word>>,
 }
 
-/// What goes to the API server in a header: it takes no control characters.
+/// What goes to the API server in a header: it takes no control characters, and of others those of ASCII.
 fn sendable(text: &str) -> Result<String, String> {
-    match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(format!("it holds the control character {c:?}, which no request can carry")),
+    match text.chars().find(|c| c.is_control() || !c.is_ascii()) {
+        Some(c) => Err(format!("it holds the character {c:?}, which no request can carry")),
         None => Ok(text.to_owned()),
+    }
+}
+
+/// A name as a certificate has it; an empty one is none, as for kubectl.
+fn server_name(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text) {
+        Err(_) if !text.is_empty() => Err("it is neither a host name nor an address".to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -128,7 +139,7 @@ impl Connection {
     pub(crate) fn place(&self) -> Place {
         let flag =
             |flag: &str, value: Option<&str>| value.map_or_else(String::new, |v| format!(" {flag} {}", typed(v)));
-        let kubeconfig = self.kubeconfig.as_ref().map(|path| path.display().to_string());
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| path.to_string_lossy());
         let cluster = [
             flag("--context", self.context.as_deref()),
             flag("--kubeconfig", kubeconfig.as_deref()),
@@ -169,7 +180,37 @@ impl Connection {
 /// A word as it is typed into a shell.
 pub(crate) fn typed(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,=+".contains(c);
+    if word.contains(is_harmful) {
+        // As bash and zsh read it, in one line.
+        let escaped = |c: char| match c {
+            '\\' | '\'' => format!("\\{c}"),
+            c if is_harmful(c) => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+            c => c.to_string(),
+        };
+        return format!("$'{}'", word.chars().map(escaped).collect::<String>()).into();
+    }
     if !word.is_empty() && word.chars().all(is_plain) { word.into() } else { quote(word).into() }
+}
+
+/// Why a file that says how the cluster is reached is of no use.
+#[derive(Debug)]
+struct Unusable {
+    /// What is wrong with it.
+    why: String,
+    /// Whether nothing is known of what is in it: it may be right.
+    is_unread: bool,
+}
+
+impl Unusable {
+    /// What is in it is wrong, or it is not there.
+    fn wrong(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_unread: false }
+    }
+
+    /// It could not be read.
+    fn unread(error: &io::Error, why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_unread: !is_other(error) }
+    }
 }
 
 /// An error with its causes, each said once.

@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clearwater::config::ConfigErrors;
 use clearwater::dns::RecordsError;
@@ -7,6 +7,7 @@ use clearwater::event::CancelReason;
 use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
+use clearwater::text::printable;
 use clearwater::yaml::YamlError;
 use clearwater_kube::TimeLimit;
 use clearwater_kube::backup::BackupError;
@@ -33,7 +34,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Order(#[from] OrderError),
     /// A file that cannot be read.
-    #[error("{}: cannot be read: {source}; name another file", .path.display())]
+    #[error("{}: cannot be read: {source}; name another file", spelled(.path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -41,7 +42,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// A file that cannot be written.
-    #[error("{}: cannot be written: {}", .path.display(), unwritten(source))]
+    #[error("{}: cannot be written: {}", spelled(.path), unwritten(path, source))]
     Write {
         /// The file.
         path: PathBuf,
@@ -79,7 +80,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Backup(Box<BackupError>),
     /// An archive that is no backup that can be put back.
-    #[error("{}: {reason}; nothing was written", .path.display())]
+    #[error("{}: {reason}; nothing was written", spelled(.path))]
     Archive {
         /// The file.
         path: PathBuf,
@@ -187,9 +188,14 @@ impl CliError {
     }
 }
 
+/// A path as it is told: in one line, whatever is in its name.
+pub(crate) fn spelled(path: impl AsRef<Path>) -> String {
+    printable(&path.as_ref().to_string_lossy()).into_owned()
+}
+
 /// Whether what was named is not there, or is nothing that the command reads: another kind of file, of another form or version, torn
 /// or longer than any. The command line is wrong then; of what is right and could not be read, or has nothing in it, it is not.
-fn is_other(why: &io::Error) -> bool {
+pub(crate) fn is_other(why: &io::Error) -> bool {
     use io::ErrorKind::{
         FileTooLarge, InvalidData, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, UnexpectedEof,
         Unsupported,
@@ -222,13 +228,43 @@ const fn is_no_file(_: &io::Error) -> bool {
 }
 
 /// Why a file was not written, and what to do.
-fn unwritten(error: &io::Error) -> String {
+fn unwritten(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
             "it is there already, and nothing is written over: choose another name".to_owned()
         }
-        io::ErrorKind::NotFound => format!("{error}; make its directory, or choose another place"),
+        // Where its directory is there, it is none in which files are made.
+        io::ErrorKind::NotFound
+            if !path.parent().is_some_and(|parent| parent.as_os_str().is_empty() || parent.exists()) =>
+        {
+            format!("{error}; make its directory, or choose another place")
+        }
         io::ErrorKind::StorageFull => format!("{error}; make room, or choose another place"),
         _ => format!("{error}; choose another place"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line end in one would make two lines of a sentence.
+    #[test]
+    fn paths_are_told_by_one_function() {
+        assert_eq!(spelled("a\nb\u{1b}"), r"a\nb\u{1b}");
+        let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("tests.rs") {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+                    found.extend(own.contains(".display()").then_some(path));
+                }
+            }
+        }
+        assert!(found.is_empty(), "{found:?}");
     }
 }

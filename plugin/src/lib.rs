@@ -69,21 +69,22 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Cli { command, connection } = cli;
     advice::lead_to(connection.place());
     let mut context = Context::new(connection, listener);
-    let code = match command.run(&mut context) {
-        Ok(code) => code,
-        Err(e) if e.is_broken_pipe() => exit::OK,
+    let (code, is_told) = match command.run(&mut context) {
+        Ok(code) => (code, false),
+        Err(e) if e.is_broken_pipe() => (exit::OK, true),
         Err(CliError::Ended(reason)) => {
             context.talk().note("interrupted");
-            signal::code(reason)
+            (signal::code(reason), true)
         }
         Err(e) => {
             context.talk().error(advice::said(&e));
-            e.exit_code()
+            (e.exit_code(), true)
         }
     };
     match context.finish() {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe && code == exit::OK => {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe && !is_told => {
             context.talk().error(CliError::Output(e));
+            // What nobody could read is no verdict.
             exit::FAILURE.into()
         }
         _ => code.into(),

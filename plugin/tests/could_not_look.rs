@@ -221,6 +221,79 @@ fn a_dead_server_is_waited_for_once() {
     }
 }
 
+/// The same where it dies after some answers: whatever is asked for then is waited for once.
+#[test]
+fn a_server_that_dies_in_the_middle_is_waited_for_once() {
+    const TIME: Duration = Duration::from_secs(10);
+    let mut wrong = Vec::new();
+    for answers in [1, 3, 8] {
+        let ended: Vec<Option<String>> = std::thread::scope(|scope| {
+            let running: Vec<_> = COMMANDS
+                .iter()
+                .map(|line| {
+                    scope.spawn(move || {
+                        let standing = if line.starts_with("up") { Vec::new() } else { deployment() };
+                        let server = Server::with(Manners::Dying(answers), standing);
+                        let dir = home(&server);
+                        // What has begun to write waits for as long as it may: the server may come back.
+                        let writes = ["up --yes", "down --yes", "scale bono 2 --yes"].contains(line);
+                        let asked = if writes { format!("{line} --timeout 12s") } else { (*line).to_owned() };
+                        let began = Instant::now();
+                        let out = plugin_within(dir.path(), &asked, "10s").output().unwrap();
+                        let (took, code) = (began.elapsed(), out.status.code());
+                        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+                        let is_over = server.requests().len() <= answers;
+                        // Twice would be 20 s; the machine may be busy. Logs are tried for half a minute to be read on.
+                        let most =
+                            if line.starts_with("logs") || line.starts_with("trace") { TIME * 5 } else { TIME * 2 };
+                        // Metrics say what could not be seen; a release that needs none of the names needs nobody's answer.
+                        let may_be_0 = line.ends_with("--metrics") || said.contains("nothing to change");
+                        let is_well = (code != Some(0) || may_be_0) && took < most - Duration::from_secs(1);
+                        (!is_over && !is_well).then(|| {
+                            format!("{line} after {answers}: {code:?} after {took:?}\n{said}\n{:#?}", server.requests())
+                        })
+                    })
+                })
+                .collect();
+            running.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        wrong.extend(ended.into_iter().flatten());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What no request asked for is no answer: a connection that is changed into another, or a status that nobody knows.
+#[test]
+fn a_server_whose_answers_have_a_status_of_their_own() {
+    table_of(&Server::start(Manners::Switching), &COMMANDS, &["101 Switching Protocols: is this the API server?"]);
+}
+
+/// Connections into pods take no longer than one request may, and an answer that is definite is not asked for again.
+#[test]
+fn a_port_that_is_not_forwarded_is_told_in_the_time_of_a_request() {
+    let objects = || vec![pod("ellis"), pod("homestead-prov"), pod("homer"), pod("etcd")];
+    let lines = ["subscriber list", "subscriber show 6505550000", "backup"];
+    let mut wrong = Vec::new();
+    for (manners, most) in [
+        (&Manners::Nothing, Duration::from_secs(3)),
+        (&Manners::Refusing, Duration::from_secs(3)),
+        (&Manners::Silent, Duration::from_secs(7)),
+    ] {
+        let server = Server::with(Manners::But("pods/portforward", manners), objects());
+        let dir = home(&server);
+        for line in lines {
+            let began = Instant::now();
+            let out = plugin_within(dir.path(), line, "4s").output().unwrap();
+            let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+            if out.status.code() == Some(0) || began.elapsed() > most {
+                wrong.push(format!("{manners:?} {line}: {:?} after {:?}\n{said}", out.status.code(), began.elapsed()));
+            }
+        }
+        assert!(server.requests().iter().any(|request| request.contains("/portforward")), "{:?}", server.requests());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_server_whose_answers_say_nothing() {
     table(&Server::start(Manners::Hollow));
@@ -451,6 +524,19 @@ fn logs_of_nothing_are_told_as_that() {
         let said = String::from_utf8_lossy(&logs.wait_with_output().unwrap().stderr).into_owned();
         assert_eq!(said.contains("no container is there to read"), told, "{said}");
     }
+}
+
+/// One `status` reads the settings once, though several things of them are told.
+#[test]
+fn settings_are_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::with(Manners::Answering, [deployment(), vec![pod("cassandra")]].concat());
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let (_, said) = run(dir.path(), "status --timeout 4s");
+    let requests = server.requests();
+    let all = requests.iter().filter(|r| r.ends_with("/configmaps/env-vars"));
+    assert_eq!(all.count(), 1, "{requests:?}\n{said}");
+    assert!(said.contains("no backup is known of"), "{said}");
 }
 
 /// One `up` asks for the nodes once.

@@ -172,6 +172,229 @@ fn where_nothing_can_be_written_is_told_at_once() {
     assert!(said.contains("127.0.0.1"), "{said}");
 }
 
+/// Nobody can make anything there: what is advised is another place.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_in_which_no_directory_can_be_made_is_no_missing_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.log"), "one\n").unwrap();
+    for line in ["logs --from a.log --dir /proc/x", "logs --from a.log --dir /proc/x/y", "init -f /proc/x"] {
+        let output = plugin(dir.path(), line).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_well = said.contains("choose another place") && !said.contains("make its directory");
+        assert!(output.status.code() == Some(1) && is_well, "{line}: {said}");
+    }
+    let said = plugin(dir.path(), "init -f none/x").output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("make its directory"));
+}
+
+/// A name with a line end in it makes no line of its own, whatever reads or writes the file.
+#[test]
+fn a_name_is_told_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig(dir.path());
+    std::fs::write(dir.path().join("in\nit"), "{").unwrap();
+    std::fs::create_dir(dir.path().join("is\na folder")).unwrap();
+    let writers = [
+        "init -f FILE",
+        "report --to FILE/x",
+        "backup --to FILE/x",
+        "test --junit FILE/x",
+        "logs --from kubeconfig --dir FILE",
+    ];
+    for line in READERS.into_iter().chain(writers) {
+        for name in ["a\nb", "in\nit", "is\na folder", "a\u{1b}[2Jb"] {
+            let words = line.split_whitespace().map(|word| word.replace("FILE", name));
+            let mut command = plugin(dir.path(), "");
+            let output = command.args(words).args(["-n", "ims", "--request-timeout", "1s"]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let begins = |l: &str| {
+                ["b", "it", "a folder"].iter().any(|part| {
+                    let rest =
+                        l.trim_start_matches("error: ").trim_start_matches("warning: ").trim_start_matches("note: ");
+                    rest.strip_prefix(part).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+                })
+            };
+            assert!(!said.lines().any(begins) && !said.contains('\u{1b}'), "{line} {name:?}: {said}");
+        }
+    }
+}
+
+/// A verdict that nobody could read is none, and why is said.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_no_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig(dir.path());
+    let status = r#"{"v":1,"namespace":"ims","release":"hunter","at":"2026-11-23T10:00:00Z","healthy":false,"partial":false,
+        "looks":2,"notes":[],"components":[]}"#;
+    let check = r#"{"v":1,"namespace":"ims","at":"2026-11-23T10:00:00Z","before":false,"healthy":false,"complete":true,
+        "looks":2,"groups":[{"group":"names","checks":[{"id":"names","title":"a","status":"failed","detail":"b","fix":null}]}]}"#;
+    let mut report = zip::ZipWriter::new(std::fs::File::create(dir.path().join("r.zip")).unwrap());
+    for (name, text) in [("status.json", status), ("check.json", check)] {
+        report.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        report.write_all(text.as_bytes()).unwrap();
+    }
+    report.finish().unwrap();
+    for (line, whole) in [
+        ("status --from r.zip", 5),
+        ("check --from r.zip", 5),
+        ("config show", 0),
+        ("graph", 0),
+        ("render", 0),
+        ("version", 0),
+        ("help up", 0),
+        ("man", 0),
+        ("completion bash", 0),
+        ("logs --from kubeconfig", 0),
+    ] {
+        let ended = plugin(dir.path(), line).output().unwrap();
+        if line != "man" {
+            assert_eq!(ended.status.code(), Some(whole), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+        }
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = plugin(dir.path(), line).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told = said.matches("standard output: No space left").count();
+        assert!(
+            line == "man" || output.status.code() == Some(1) && told == 1,
+            "{line}: {:?} {said}",
+            output.status.code()
+        );
+    }
+}
+
+/// A kubeconfig that the command line names is such a file, with all that is in it; of one that the environment names the
+/// command line knows nothing.
+#[test]
+fn a_kubeconfig_is_wrong_by_one_rule() {
+    let of = |server: &str, cluster: &str, user: &str, context: &str| {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: {context}\n\
+             clusters:\n- {{name: c, cluster: {{server: '{server}'{cluster}}}}}\nusers:\n- {{name: u, user: {user}}}\n\
+             contexts:\n- {{name: lab, context: {{cluster: c, user: u}}}}\n- {{name: lost, context: {{cluster: gone, user: u}}}}\n\
+             - {{name: nobody, context: {{cluster: c, user: gone}}}}\n"
+        )
+    };
+    let (here, token) = ("http://127.0.0.1:1", "{token: t}");
+    let rows = [
+        ("no YAML", "{[".to_owned()),
+        ("nothing", String::new()),
+        ("another shape", "clusters: 7\n".to_owned()),
+        ("no server", of("", "", token, "lab")),
+        ("no address", of("ftp://x", "", token, "lab")),
+        ("no context", of(here, "", token, "none")),
+        ("no current context", of(here, "", token, "''")),
+        ("no cluster", of(here, "", token, "lost")),
+        ("no user", of(here, "", token, "nobody")),
+        ("no authority", of(here, ", certificate-authority-data: '!!'", token, "lab")),
+        ("an authority that is not there", of(here, ", certificate-authority: gone.crt", token, "lab")),
+        ("no token", of(here, "", "{token: \"a\\nb\"}", "lab")),
+        ("a token's file that is not there", of(here, "", "{tokenFile: gone}", "lab")),
+        ("a token's file that is empty", of(here, "", "{tokenFile: empty}", "lab")),
+        ("no certificate", of(here, "", "{client-certificate-data: eA==, client-key-data: eA==}", "lab")),
+        ("no key", of(here, "", "{client-certificate: gone.crt, client-key: gone.key}", "lab")),
+        ("a provider", of(here, "", "{auth-provider: {name: gcp, config: {}}}", "lab")),
+        ("a proxy", of(here, ", proxy-url: 'x://y'", token, "lab")),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("empty"), "").unwrap();
+    let mut wrong = Vec::new();
+    for (name, text) in rows {
+        std::fs::write(dir.path().join("named"), &text).unwrap();
+        std::fs::write(dir.path().join("kubeconfig"), &text).unwrap();
+        for (line, expected) in [("status -n ims --kubeconfig named", 2), ("status -n ims", 1)] {
+            let output = plugin(dir.path(), line).output().unwrap();
+            if output.status.code() != Some(expected) {
+                wrong.push(format!(
+                    "{name}: {line}: {:?} {}",
+                    output.status.code(),
+                    String::from_utf8_lossy(&output.stderr)
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // What is right leads to whom it names.
+    std::fs::write(dir.path().join("named"), of(here, "", token, "lab")).unwrap();
+    let output = plugin(dir.path(), "status -n ims --kubeconfig named").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Bad words are told at once, before anybody is asked, and what is taken is named.
+#[test]
+fn words_that_cannot_be_used_end_with_2_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig(dir.path());
+    for (line, word, said) in [
+        ("status --token", "a\u{1}b", "which no request can carry"),
+        ("status --token", "a\nb", "which no request can carry"),
+        ("status --token", "tökén", "which no request can carry"),
+        ("status --as", "jürgen", "which no request can carry"),
+        ("status --tls-server-name", "a\u{1}b", "neither a host name nor an address"),
+        ("status --tls-server-name", "a b", "neither a host name nor an address"),
+        ("dns-patch --check --etcd-endpoint", "ftp://x", "write http://HOST:PORT or https://HOST:PORT"),
+        ("dns-patch --check --etcd-endpoint", "", "write http://HOST:PORT or https://HOST:PORT"),
+        ("dns-patch --check --etcd-endpoint", "http://x:99999", "a port is a number up to 65535"),
+        ("dns-patch --check --etcd-endpoint", "/x", "it names no host"),
+        ("rbac status --for-user", "\u{1b}", "which no name has"),
+        ("rbac status --for-group", "a\nb", "which no name has"),
+        ("rbac status --for-user", " ", "it is empty"),
+    ] {
+        let output = plugin(dir.path(), line).arg(word).args(["-n", "ims"]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(2) && told.contains(said),
+            "{line} {word:?}: {:?} {told}",
+            output.status.code()
+        );
+    }
+}
+
+/// A text of one kilobyte that comes to millions of values takes no time, wherever YAML is read.
+#[test]
+fn aliases_that_come_to_millions_cost_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let level = |n: usize, of: &str| format!("l{n}: &l{n} [{}]\n", vec![of; 9].join(", "));
+    let bomb = |begin: &str| {
+        let levels = (1..12).map(|n| level(n, &format!("*l{}", n - 1))).collect::<String>();
+        format!("{begin}{}{levels}", level(0, "x"))
+    };
+    let maps = |begin: &str| {
+        let levels = (1..12).map(|n| {
+            let fields = (0..9).map(|k| format!("k{k}: *m{}", n - 1)).collect::<Vec<_>>().join(", ");
+            format!("m{n}: &m{n} {{{fields}}}\n")
+        });
+        format!("{begin}m0: &m0 {{a: b}}\n{}", levels.collect::<String>())
+    };
+    let file = "apiVersion: clearwater/v1\n";
+    let config = "apiVersion: v1\nkind: Config\n";
+    for (n, (file, config)) in [(bomb(file), bomb(config)), (maps(file), maps(config))].into_iter().enumerate() {
+        std::fs::write(dir.path().join("bomb.yaml"), file).unwrap();
+        std::fs::write(dir.path().join("bomb"), &config).unwrap();
+        std::fs::write(dir.path().join("kubeconfig"), &config).unwrap();
+        for (line, code) in [
+            ("config check -f bomb.yaml", 2),
+            ("render -f bomb.yaml", 2),
+            ("up -f bomb.yaml --yes", 2),
+            ("status -n ims --kubeconfig bomb", 2),
+            ("status -n ims", 1),
+        ] {
+            let began = Instant::now();
+            let output = plugin(dir.path(), line).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{n} {line}: {said}");
+            // Not optimized, on a busy machine.
+            assert!(said.contains("20000 values by aliases"), "{n} {line}: {said}");
+            assert!(
+                began.elapsed() < Duration::from_secs(5) && said.len() < 10_000,
+                "{n} {line}: {:?}",
+                began.elapsed()
+            );
+        }
+    }
+}
+
 /// What is right and may not be read is no fault of the command line's. Root reads everything.
 #[test]
 fn a_file_that_may_not_be_read_ends_with_1() {

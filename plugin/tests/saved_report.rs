@@ -192,8 +192,9 @@ fn a_report_that_cannot_say_which_logs_are_whole_is_not_read_in_silence() {
     let call = logged(10, "RX", "192.0.2.7:5060", "INVITE sip:2@ims SIP/2.0", &["a"]);
     for (contents, expected, said) in [
         (r#"{"v": 1, "cut": {}}"#, 0, ""),
-        // Somebody else's file of that name.
-        (r#"{"items": []}"#, 0, ""),
+        // Whoever wrote it: which logs are whole is not known.
+        ("{}", 1, "report.json: not read: its format's version is none, and 1 is read"),
+        (r#"{"items": []}"#, 1, "report.json: not read: its format's version is none, and 1 is read"),
         (r#"{"v": 1, "cut": {"logs/bon"#, 1, "report.json: not read: EOF while parsing"),
         (r#"{"v": 7, "cut": {}}"#, 1, "report.json: not read: its format's version is 7, and 1 is read"),
     ] {

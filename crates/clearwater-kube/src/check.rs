@@ -276,7 +276,8 @@ async fn glance(
     let foreign = take_foreign(&mut snapshot);
     let mut subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     let secrets_unread = subjects.read_secrets(cluster, &snapshot).await;
-    let Subjects { release, names, mut zone, zone_unread, all: subjects } = subjects;
+    let zone_unread = subjects.zone_unread();
+    let Subjects { release, names, mut zone, all: subjects, .. } = subjects;
     if subjects.is_empty() {
         return Ok(Glance { lines: vec![nothing(cluster).await], late: false, lost: false });
     }

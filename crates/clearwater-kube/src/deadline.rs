@@ -72,6 +72,18 @@ impl Late {
     }
 }
 
+/// The first of an error and its causes that is one of time that was up.
+pub(crate) fn late_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Late> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(late) = error.downcast_ref() {
+            return Some(late);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// In less time nobody can answer: what the whole may take was over before it was asked.
 const TOO_SOON: Duration = Duration::from_millis(10);
 const TIME_IS_UP: &str = "the time was up before there could be an answer";
@@ -110,8 +122,9 @@ struct Memory {
     said: Option<Instant>,
 }
 
-/// Whether the API server is there at all. One that has answered nothing yet, and of which nothing that is of use came in the time of a
-/// request, is asked nothing more for a moment: what asks one thing after the other waits for it once.
+/// Whether the API server is there at all. One of which nothing that is of use came in the time of a request, neither to that
+/// request nor to any other, nor in its second half to the smallest question that there is, is asked nothing more for a moment:
+/// what asks one thing after the other waits for it once, whatever it answered before.
 #[derive(Debug, Default)]
 enum Heard {
     /// Nothing was asked, or is still awaited.
@@ -119,8 +132,8 @@ enum Heard {
     Nothing,
     /// It was silent, could not be reached, or asked for patience; when that was given up.
     Silence(Instant, Mute),
-    /// It has answered.
-    Answer,
+    /// It has answered; when it did last.
+    Answer(Instant),
 }
 
 /// Why a server was waited for in vain, told again to who asks a moment later.
@@ -139,7 +152,7 @@ impl Error for Mute {
     }
 }
 
-/// So long what never answered is not asked again. It is shorter than any pause of who tries for longer.
+/// So long what does not answer is not asked again. It is shorter than any pause of who tries for longer.
 const MUTE: Duration = Duration::from_secs(1);
 
 /// How long one request may take where nothing else is said.
@@ -248,12 +261,39 @@ impl RequestPolicy {
         }
     }
 
+    /// Waits for an answer. Where half of its time went by in silence, the server is asked beside it for what every server has:
+    /// one thing that hangs is no server that is not there.
+    async fn with_second_opinion<T>(&self, client: &Client, began: Instant, answering: impl Future<Output = T>) -> T {
+        let mut answering = pin!(answering);
+        let (time, limit) = self.limit();
+        let asking = async {
+            sleep_until(began + time / 2).await;
+            let Ok(version) = Request::get("/version").body(Body::empty()) else { return };
+            if answered(client.clone(), version, (time / 2, limit)).await.is_ok() {
+                self.memory().heard = Heard::Answer(Instant::now());
+            }
+        };
+        tokio::select! {
+            biased;
+            done = &mut answering => return done,
+            () = asking => {}
+        }
+        answering.await
+    }
+
+    /// Whether it has answered anything in the second half of the time of a request that was begun then. What was asked at the
+    /// same time may have been answered before it died.
+    fn has_answered_since(&self, began: Instant) -> bool {
+        matches!(self.memory().heard, Heard::Answer(at) if at >= began + self.timeout / 2)
+    }
+
     /// Takes in what a request came to that was begun then.
     fn hear<T>(&self, done: Result<T, BoxError>, began: Instant) -> Result<T, BoxError> {
+        let is_there = self.has_answered_since(began);
         let Memory { heard, .. } = &mut *self.memory();
         let error = match done {
             Ok(answer) => {
-                *heard = Heard::Answer;
+                *heard = Heard::Answer(Instant::now());
                 return Ok(answer);
             }
             Err(error) => error,
@@ -263,7 +303,7 @@ impl RequestPolicy {
             // Who cannot be reached is given up a little earlier.
             None => began.elapsed() >= self.timeout / 2,
         };
-        if matches!(heard, Heard::Answer) || !is_silence {
+        if is_there || !is_silence {
             return Err(error);
         }
         let mute = Mute(error.into());
@@ -319,7 +359,8 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
             }
             let began = Instant::now();
             let what = format!("the API server: {} {}", request.method(), request.uri().path());
-            let answering = answered(client, request, policy.limit());
+            let answering = answered(client.clone(), request, policy.limit());
+            let answering = policy.with_second_opinion(&client, began, answering);
             let is_good =
                 |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
             let done = policy.tried(&what, answering, is_good).await;
@@ -335,6 +376,7 @@ async fn answered(
     (time, limit): (Duration, TimeLimit),
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let (is_stream, is_log, is_watch) = (is_stream(&request), is_log(&request), is_watch(&request));
+    let is_upgrade = request.headers().contains_key(UPGRADE);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_api = path.starts_with("/api") && !path.contains("/proxy/");
     let until = Instant::now() + time;
@@ -344,6 +386,12 @@ async fn answered(
     let (head, body) = response.into_parts();
     if head.status.is_redirection() {
         return Err(NoObject::redirect(format!("{method} {path}"), &head).into());
+    }
+    let is_known = head.status.is_success() || head.status.is_client_error() || head.status.is_server_error();
+    if !is_known && !(is_upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS) {
+        return Err(
+            NoObject::new(format!("{method} {path}"), format!("an answer with the status {}", head.status)).into()
+        );
     }
     let body = if is_watch {
         Events::new(body).boxed_unsync()

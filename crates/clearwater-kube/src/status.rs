@@ -262,14 +262,15 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         return Ok(Status::leaving(cluster, release(&snapshot), at));
     }
     let mut foreign = take_foreign(&mut snapshot);
-    let Subjects { release, zone, zone_unread, all: subjects, .. } =
-        Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
+    let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
+    let zone_unread = subjects.zone_unread();
+    let Subjects { release, zone, own, all: subjects, .. } = subjects;
 
     // And half of what is left for asking again.
     let half = left(until) / 2;
     let (first, told) = {
         let standing = snapshot.clone();
-        let asked = Box::pin(data::Told::ask(cluster, &standing, half));
+        let asked = Box::pin(data::Told::ask(cluster, &standing, own, half));
         let glance = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + half);
         futures::join!(Box::pin(glance), asked)
     };

@@ -27,6 +27,9 @@ const MAX_TREE_DEPTH: usize = 24;
 /// How many values one text may hold, those repeated by aliases included.
 pub(crate) const MAX_NODES: usize = 200_000;
 
+/// How many values aliases may come to: a few of them in one kilobyte come to millions.
+const MAX_REPEATED: usize = 20_000;
+
 /// A text that is not YAML, is not YAML of the wanted shape, or is larger than the limits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{message}", .place.map_or_else(String::new, |p| format!("line {}, column {}: ", p.line, p.column)))]
@@ -64,17 +67,24 @@ impl From<serde_saphyr::Error> for YamlError {
             Error::UnknownAnchor { .. } => {
                 "this alias names no anchor: write `&NAME` before the value meant".to_owned()
             }
-            Error::Budget { .. }
-            | Error::AliasReplayLimitExceeded { .. }
-            | Error::AliasExpansionLimitExceeded { .. }
-            | Error::AliasReplayStackDepthExceeded { .. } => format!(
-                "it is larger than what is read: {MAX_TREE_DEPTH} levels, {MAX_NODES} values and {MAX_BYTES} bytes are \
-                 allowed, repetitions by aliases included"
-            ),
-            other => without_place(&other.render_with_formatter(&serde_saphyr::UserMessageFormatter)),
+            other => {
+                let said = without_place(&other.render_with_formatter(&serde_saphyr::UserMessageFormatter));
+                // Inside of an alias each of several errors comes as its words.
+                if said.starts_with(TOO_LARGE) { limits() } else { said }
+            }
         };
         Self { message, place }
     }
+}
+
+/// How the YAML crate's words begin where one of the limits is passed.
+const TOO_LARGE: &str = "YAML document too large or too complex";
+
+fn limits() -> String {
+    format!(
+        "it is larger than what is read: {MAX_TREE_DEPTH} levels, {MAX_NODES} values and {MAX_BYTES} bytes are allowed, and \
+         {MAX_REPEATED} values by aliases"
+    )
 }
 
 /// Takes off the position that the YAML crate ends its messages with: it is told apart here.
@@ -101,7 +111,7 @@ fn options(max_depth: usize) -> Options {
             max_total_scalar_bytes: MAX_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: MAX_NODES,
+            max_total_replayed_events: MAX_REPEATED,
         },
     }
 }
@@ -120,6 +130,18 @@ fn within_size(text: &str) -> Result<(), YamlError> {
 pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     within_size(text)?;
     Ok(serde_saphyr::from_str_with_options(text, options(MAX_DEPTH))?)
+}
+
+/// Whether a text of any number of documents can be handed on to another reader: a few anchors and aliases may come to millions
+/// of values.
+///
+/// # Errors
+/// What is not YAML, or comes to more.
+pub fn within_limits(text: &str) -> Result<(), YamlError> {
+    let mut options = options(MAX_DEPTH);
+    options.budget = Some(serde_saphyr::Budget::default());
+    serde_saphyr::from_multiple_with_options::<serde::de::IgnoredAny>(text, options)?;
+    Ok(())
 }
 
 /// Writes one document, with a newline at its end and without a document marker.

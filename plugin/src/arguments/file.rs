@@ -9,7 +9,7 @@ use crate::advice;
 use crate::bounded::{self, LARGEST};
 use crate::connection::typed;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 
 /// The deployment file that is read where none is named.
 pub(crate) const USUAL: &str = "clearwater.yaml";
@@ -83,7 +83,7 @@ impl FileArgs {
     /// typed elsewhere.
     pub(crate) fn typed(&self) -> String {
         let usual = || Path::new(USUAL).exists().then(|| USUAL.to_owned());
-        let file = self.filename.as_ref().map(|path| path.display().to_string()).or_else(usual);
+        let file = self.filename.as_ref().map(|path| path.to_string_lossy().into_owned()).or_else(usual);
         let file = file.map(|file| format!(" -f {}", typed(&file)));
         // What a command puts over the file by itself is none of these.
         let set = self.set.iter().map(Set::shown);
@@ -102,8 +102,7 @@ impl FileArgs {
     pub(crate) fn read(&self) -> Result<NamedFile, CliError> {
         let (text, name) = match self.filename.as_deref() {
             Some(path) => {
-                let name =
-                    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+                let name = if path == Path::new("-") { "standard input".to_owned() } else { spelled(path) };
                 (bounded::text(path, LARGEST)?, name)
             }
             None => match bounded::text(Path::new(USUAL), LARGEST) {

@@ -19,7 +19,7 @@ use crate::arguments::{PlaceArgs, USUAL};
 use crate::bounded::{self, LARGEST};
 use crate::context::Context;
 use crate::drive::drive;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::outfile;
 use crate::output::Format;
@@ -116,7 +116,7 @@ impl Backup {
         }
         if let (Some(most), Some(folder)) = (self.keep, &self.to) {
             for old in archive::prune(folder, &namespace, most)? {
-                context.talk().note(format!("removed: {}", old.display()));
+                context.talk().note(format!("removed: {}", spelled(&old)));
             }
         }
         let Some(path) = path else { return Ok(exit::OK) };

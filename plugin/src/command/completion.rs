@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::bounded;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 
 /// Complete command lines in a shell: commands, flags, components, contexts, namespaces, pods, Call-IDs
@@ -104,21 +104,21 @@ impl Install {
         if !self.dry_run {
             write(&dir, &path, is_there)?;
         }
-        let shown = path.display();
+        let shown = spelled(&path);
         context.talk().note(match (self.dry_run, is_there) {
             (false, _) => format!("{shown} is written"),
             (true, false) => format!("{shown} would be written"),
             (true, true) => format!("{shown}, which this command wrote, would be written anew"),
         });
         let same = |a: &Path| fs::canonicalize(a).ok().zip(fs::canonicalize(&dir).ok()).is_some_and(|(a, b)| a == b);
-        let at = dir.display();
+        let at = spelled(&dir);
         let Some(place) = on_path.iter().position(|a| same(a)) else {
             context.talk().warning(format!("{at} is not on the PATH: kubectl finds the file once it is"));
             return Ok(exit::OK);
         };
         // kubectl takes the first of that name.
         match on_path.iter().take(place).map(|earlier| earlier.join(NAME)).find(|other| other.is_file()) {
-            Some(other) => context.talk().warning(format!("{} comes before it on the PATH", other.display())),
+            Some(other) => context.talk().warning(format!("{} comes before it on the PATH", spelled(&other))),
             None => context.talk().note(format!(
                 "{at} is on the PATH: where kubectl's own completion is loaded, `kubectl clearwater <TAB>` works (see \
                  kubectl completion --help)"
@@ -156,7 +156,7 @@ fn is_ours(path: &Path) -> Result<bool, CliError> {
 fn of_others(path: &Path) -> CliError {
     CliError::Refused(format!(
         "{} is there, is none of ours and is left as it is: move it away, or choose another place with --dir",
-        path.display()
+        spelled(path)
     ))
 }
 

@@ -8,7 +8,7 @@ use clearwater::config::{Size, schema, starter};
 
 use crate::arguments::USUAL;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 
 /// What stands above the model's text, which knows no command line.
@@ -57,7 +57,7 @@ impl Init {
             context.results().text(&text)?;
             return Ok(exit::OK);
         }
-        let shown = path.display();
+        let shown = spelled(&path);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         if !self.force {

@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::connection::Connection;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 
 /// Write the manual, a page for each command, for whoever packages this program
@@ -36,7 +36,7 @@ impl Man {
             let path = self.dir.join(name);
             fs::write(&path, text).map_err(failed(&path))?;
         }
-        context.talk().note(format!("{} pages are written to {}", pages.len(), self.dir.display()));
+        context.talk().note(format!("{} pages are written to {}", pages.len(), spelled(&self.dir)));
         Ok(exit::OK)
     }
 }

@@ -1,5 +1,6 @@
 use clap::Args;
-use clap::builder::{NonEmptyStringValueParser, PossibleValue};
+use clap::builder::PossibleValue;
+use clearwater::text::is_harmful;
 use clearwater_kube::rights::{Grantee, Task, roles};
 
 use crate::arguments::{PlaceArgs, one_of};
@@ -36,10 +37,10 @@ pub(crate) struct Rbac {
 #[group(required = true, multiple = false)]
 struct SubjectArgs {
     /// The user who is to do it
-    #[arg(id = "for-user", long = "for-user", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(id = "for-user", long = "for-user", value_name = "NAME", value_parser = name)]
     user: Option<String>,
     /// The group that is to do it
-    #[arg(id = "for-group", long = "for-group", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(id = "for-group", long = "for-group", value_name = "NAME", value_parser = name)]
     group: Option<String>,
     /// The service account that is to do it, of this namespace or of the one before the colon
     #[arg(id = "for-service-account", long = "for-service-account", value_name = "[NAMESPACE:]NAME", value_parser = account)]
@@ -57,6 +58,15 @@ impl SubjectArgs {
         let account = self.service_account.unwrap_or_default();
         let (namespace, name) = account.split_once(':').unwrap_or((namespace, &account));
         Grantee::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// A name that somebody can have: it is seen, as a whole.
+fn name(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| is_harmful(*c)) {
+        _ if text.trim().is_empty() => Err("it is empty".to_owned()),
+        Some(c) => Err(format!("it holds the character {c:?}, which no name has")),
+        None => Ok(text.to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use clearwater_kube::apply::random_keys;
 
 use crate::arguments::FileArgs;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::outfile;
 use crate::output::Format;
@@ -141,7 +141,7 @@ impl Render {
         if let Some(KeySource::Store(store)) = &self.keys {
             bundle = bundle.with_key_store(store);
         }
-        let (shown, namespace) = (dir.display(), deployment.namespace());
+        let (shown, namespace) = (spelled(dir), deployment.namespace());
         let (files, apply) = if self.helm {
             (bundle.helm()?, format!("helm install clearwater {shown} -n {namespace} --create-namespace"))
         } else if self.flux {
@@ -169,7 +169,7 @@ fn write(context: &mut Context, dir: &Path, files: &Files) -> Result<(), CliErro
             std::fs::write(&path, text).map_err(failed)?;
             continue;
         }
-        let shown = path.display();
+        let shown = spelled(&path);
         match outfile::write_private(&path, text.as_bytes()) {
             Err(CliError::Write { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 context.talk().note(format!("{shown} exists and is left as it is; remove it to have it made anew"));

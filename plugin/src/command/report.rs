@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clearwater::config::Deployment;
-use clearwater::text::{counted, printable};
+use clearwater::text::counted;
 use clearwater_kube::check::{CheckOptions, check};
 use clearwater_kube::contract::{ContractOptions, contract};
 use clearwater_kube::report::{Gathered, ReportOptions, gather};
@@ -19,7 +19,7 @@ use crate::advice;
 use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::limit;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::outfile;
 use crate::runtime::{block_on, unless_ended};
@@ -121,7 +121,7 @@ impl Report {
         let zip = zipped(&gathered.files)?;
         if let Some(to) = to {
             outfile::write_private(&to, &zip)?;
-            let shown = printable(&to.display().to_string()).into_owned();
+            let shown = spelled(&to);
             context.results().text(&format!("{shown}\n"))?;
         } else {
             context.results().bytes(&zip)?;

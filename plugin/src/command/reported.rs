@@ -46,11 +46,16 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str, version: u32) -
     let text = all(entry, LARGEST).map_err(|error| wrong(format!("{name}: {error}")))?;
     let foreign = |why: String| wrong(format!("{name} is not what this version writes: {why}"));
     let Versioned { v } = serde_json::from_slice(&text).map_err(|error| foreign(error.to_string()))?;
-    if v != Some(version) {
-        let v = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
-        return Err(foreign(format!("its format's version is {v}, and {version} is read")));
+    if let Some(why) = other_version(v, version) {
+        return Err(foreign(why));
     }
     serde_json::from_slice(&text).map_err(|error| foreign(error.to_string()))
+}
+
+/// Why what says that it is of this version, or says none, is not read.
+fn other_version(said: Option<u32>, read: u32) -> Option<String> {
+    let named = said.map_or_else(|| "none".to_owned(), |v| v.to_string());
+    (said != Some(read)).then(|| format!("its format's version is {named}, and {read} is read"))
 }
 
 /// Where a report says what is in it.
@@ -112,10 +117,7 @@ impl ReportedLogs {
         let said = text.and_then(|text| serde_json::from_slice::<Self>(&text).map_err(|e| wrong(e.to_string())));
         match said {
             Err(error) => Some(error),
-            Ok(Self { v: Some(v), .. }) if v != VERSION => {
-                Some(wrong(format!("its format's version is {v}, and {VERSION} is read")))
-            }
-            Ok(_) => None,
+            Ok(said) => other_version(said.v, VERSION).map(wrong),
         }
     }
 

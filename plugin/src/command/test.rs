@@ -19,7 +19,7 @@ use crate::advice::command;
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::{duration, limit, time};
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::outfile;
 use crate::output::Format;
@@ -248,7 +248,7 @@ impl Test {
         }
         let folder = self.junit.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return usage(format!("--junit: there is no folder {}; make it first", folder.display()));
+            return usage(format!("--junit: there is no folder {}; make it first", spelled(folder)));
         }
         self.junit.as_deref().map_or(Ok(()), outfile::can_be_written)
     }

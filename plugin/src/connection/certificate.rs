@@ -22,7 +22,7 @@ pub(super) struct Places {
     pub(super) shows_one: bool,
     /// Its key.
     pub(super) key: String,
-    /// Whether flags name the client's certificate or its key.
+    /// Whether the command line names the client's certificate, its key, or the kubeconfig.
     pub(super) is_told: bool,
     /// The authorities' certificates in DER.
     pub(super) authorities: Vec<Vec<u8>>,

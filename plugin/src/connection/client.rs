@@ -19,10 +19,10 @@ use super::plugin::{Credential, NoCredential, Plugin, base64, renewing};
 use super::proxy::Proxy;
 use super::server::{Server, made, url};
 use super::token_file::TokenFile;
-use super::{Connection, causes, proxy};
+use super::{Connection, Unusable, causes, proxy};
 use crate::bounded;
 use crate::duration::LONGEST;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 
 /// How the API server is reached.
 struct Reach {
@@ -49,7 +49,7 @@ impl Connection {
             Err(why) => {
                 let variable = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
                 let named = match (&self.kubeconfig, variable) {
-                    (Some(path), _) => path.display().to_string(),
+                    (Some(path), _) => spelled(path),
                     (None, Some(list)) => format!("of KUBECONFIG ({list})"),
                     (None, None) => "in ~/.kube/config".to_owned(),
                 };
@@ -86,9 +86,13 @@ impl Connection {
         let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, name));
         self.authenticate(&mut config)?;
-        of_provider(&mut config.auth_info, user.as_deref())?;
-        let proxy = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
-            .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
+        of_provider(&mut config.auth_info, user.as_deref()).map_err(|why| self.wrong_kubeconfig(why))?;
+        let proxy = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok()).map_err(
+            |why| match own_proxy {
+                Some(_) => self.wrong_kubeconfig(format!("{why}; correct it")),
+                None => CliError::Connection(format!("{why}; correct it")),
+            },
+        )?;
         if let Some(proxy) = &proxy {
             config.proxy_url = Some(proxy.url.clone());
             // In the whole time of a request nobody would be told who does not answer.
@@ -98,9 +102,8 @@ impl Connection {
         // kube takes it for granted that a token can stand in a header.
         let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
         if token.is_some_and(|token| HeaderValue::from_str(token).is_err()) {
-            return Err(CliError::Connection(
-                "the bearer token has characters that no HTTP header can carry (a line end?); repair the kubeconfig's \
-                 user or --token"
+            return Err(self.wrong_kubeconfig(
+                "the bearer token has characters that no HTTP header can carry (a line end?); repair the kubeconfig's user"
                     .to_owned(),
             ));
         }
@@ -113,7 +116,7 @@ impl Connection {
         let auth = &config.auth_info;
         let own =
             |key: &str, flag: Option<&PathBuf>, file: Option<&String>, is_held: bool| match (flag, file, &auth.exec) {
-                (Some(path), ..) => format!("--{key} {}", path.display()),
+                (Some(path), ..) => format!("--{key} {}", spelled(path)),
                 (None, None, Some(exec)) if !is_held => {
                     format!("the {key} of the credential plugin {:?}", exec.command.as_deref().unwrap_or_default())
                 }
@@ -125,7 +128,7 @@ impl Connection {
         let flag = self.certificate_authority.as_ref();
         Places {
             authority: flag
-                .map(|path| format!("--certificate-authority {}", path.display()))
+                .map(|path| format!("--certificate-authority {}", spelled(path)))
                 .or(authority)
                 .unwrap_or_else(|| "what this machine trusts".to_owned()),
             certificate: own(
@@ -139,7 +142,7 @@ impl Connection {
                 || auth.exec.is_some(),
             key: own("client-key", self.client_key.as_ref(), auth.client_key.as_ref(), auth.client_key_data.is_some()),
             authorities: config.root_cert.clone().unwrap_or_default(),
-            is_told: self.client_certificate.is_some() || self.client_key.is_some(),
+            is_told: self.client_certificate.is_some() || self.client_key.is_some() || self.kubeconfig.is_some(),
         }
     }
 
@@ -155,7 +158,7 @@ impl Connection {
         let Reach { mut config, proxy, places } = self.reach()?;
         // The policy for requests asks again, and tells what it was told.
         config.default_retry = false;
-        let token = token_file(&mut config.auth_info)?;
+        let token = token_file(&mut config.auth_info).map_err(|unusable| self.unusable(unusable))?;
         let plugin = Plugin::of(&mut config.auth_info, self.teller());
         let asks = plugin.as_ref().is_some_and(Plugin::asks);
         let server = Arc::new(Server { url: config.cluster_url.clone(), proxy, places });
@@ -189,7 +192,8 @@ impl Connection {
         ];
         for (key, path) in files {
             let key = || format!("{key} of the kubeconfig");
-            path.map_or(Ok(()), |path| is_file(key, path, self.deadline())).map_err(CliError::Connection)?;
+            path.map_or(Ok(()), |path| is_file(key, path, self.deadline()))
+                .map_err(|unusable| self.unusable(unusable))?;
         }
         Ok(())
     }
@@ -250,7 +254,7 @@ pub(crate) fn key_at(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn no_pem(flag: &str, path: &Path, what: &str, why: &str) -> CliError {
-    CliError::Usage(format!("--{flag}: {} is no {what} in PEM ({why}); name another", path.display()))
+    CliError::Usage(format!("--{flag}: {} is no {what} in PEM ({why}); name another", spelled(path)))
 }
 
 /// A pod's own cluster, where nobody meant another: a list of kubeconfigs of which none exists did.
@@ -273,7 +277,7 @@ fn own_cluster(found: Result<Config, String>, list: Option<&str>) -> Result<Conf
 }
 
 /// Of a user that one of the older providers of credentials stands for: what stands beside it counts before it, as for kubectl.
-fn of_provider(auth: &mut AuthInfo, user: Option<&str>) -> Result<(), CliError> {
+fn of_provider(auth: &mut AuthInfo, user: Option<&str>) -> Result<(), String> {
     let Some(provider) = auth.auth_provider.take() else { return Ok(()) };
     let has_password = auth.username.is_some() && auth.password.is_some();
     if auth.token.is_some() || auth.token_file.is_some() || has_password {
@@ -290,23 +294,24 @@ fn of_provider(auth: &mut AuthInfo, user: Option<&str>) -> Result<(), CliError> 
     } else {
         "which Kubernetes' programs have not taken since 1.26"
     };
-    Err(CliError::Connection(format!(
+    Err(format!(
         "the kubeconfig's user {:?} has the auth-provider {:?}, {gone}: have the kubeconfig made anew with a credential plugin (exec), \
          as {instead}",
         user.unwrap_or_default(),
         provider.name
-    )))
+    ))
 }
 
 /// Takes over what kube would do with a file that holds a token: it leaves line ends in it.
-fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
+fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, Unusable> {
     if auth.token.is_some() || auth.username.is_some() && auth.password.is_some() {
         return Ok(None);
     }
     let Some(path) = auth.token_file.take() else { return Ok(None) };
     auth.exec = None;
-    let file = TokenFile::open(path.into()).map_err(|why| {
-        CliError::Connection(format!("tokenFile of the kubeconfig: {why}; check the kubeconfig's user"))
+    let file = TokenFile::open(path.into()).map_err(|unusable| Unusable {
+        why: format!("tokenFile of the kubeconfig: {}; check the kubeconfig's user", unusable.why),
+        ..unusable
     })?;
     Ok(Some(Arc::new(file)))
 }

@@ -7,7 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::Unusable;
 use crate::bounded::{LARGEST, is_device};
+use crate::error::spelled;
 
 /// What reading comes to; `None` where it does not end in time. Nobody waits any more for what is still read then.
 pub(super) fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -17,15 +19,18 @@ pub(super) fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> 
 }
 
 /// A file that a credential is read from, under this key. One that is another kind of file, or does not end, would be read
-/// for ever. The error is the text of what is wrong with it.
-pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(), String> {
+/// for ever. The error says what is wrong with it.
+pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(), Unusable> {
     let no = |why: &str| {
-        let (key, path) = (key(), path.display());
-        format!("{key}: {path} is no file that a credential could be in: it {why}; name another")
+        let (key, path) = (key(), spelled(path));
+        Unusable::wrong(format!("{key}: {path} is no file that a credential could be in: it {why}; name another"))
     };
-    let found = std::fs::metadata(path).map_err(|e| {
-        format!("{}: {} cannot be read: {e}; correct the path, or put the file there", key(), path.display())
-    })?;
+    let unread = |error: io::Error| {
+        let (key, path) = (key(), spelled(path));
+        let why = format!("{key}: {path} cannot be read: {error}; correct the path, or put the file there");
+        Unusable::unread(&error, why)
+    };
+    let found = std::fs::metadata(path).map_err(unread)?;
     if found.is_dir() {
         return Err(no("is a directory"));
     }
@@ -39,7 +44,8 @@ pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) ->
     let length =
         within(limit, move || File::open(own).and_then(|f| io::copy(&mut f.take(LARGEST + 1), &mut io::sink())));
     match length {
-        None => Err(no(&format!("does not end within {} s", limit.as_secs()))),
+        None => Err(Unusable { is_unread: true, ..no(&format!("does not end within {} s", limit.as_secs())) }),
+        Some(Err(error)) => Err(unread(error)),
         Some(Ok(length)) if length > LARGEST => Err(no(&format!("is longer than {LARGEST} bytes"))),
         Some(_) => Ok(()),
     }

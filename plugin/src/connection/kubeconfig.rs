@@ -1,10 +1,10 @@
 //! The kubeconfig: which one is read, what several come to, and how the cluster is reached that it names.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use clearwater::yaml;
 use kube::Config;
 use kube::config::{ExecAuthCluster, Kubeconfig, KubeconfigError};
 use rustls::pki_types::CertificateDer;
@@ -12,10 +12,10 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::credential_file::{is_file, within};
 use super::server::url;
-use super::{Connection, causes};
+use super::{Connection, Unusable, causes};
 use crate::awaited::{Written, awaited};
 use crate::bounded::{self, LARGEST};
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 
 impl Connection {
     /// The kubeconfig that the flags and the environment name, or `None` where there is none.
@@ -27,17 +27,25 @@ impl Connection {
             Some(path) => kubeconfig_at(&path).map(Some),
             None => usual_kubeconfig(),
         });
-        let why = match read {
+        let Unusable { why, is_unread } = match read {
             Some(Ok(kubeconfig)) => return Ok(kubeconfig),
-            Some(Err(why)) => why,
-            None => format!("it does not end within {} s", limit.as_secs()),
+            Some(Err(unusable)) => unusable,
+            None => Unusable { why: format!("it does not end within {} s", limit.as_secs()), is_unread: true },
         };
-        Err(self.wrong_kubeconfig(format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig")))
+        let why = format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig");
+        Err(self.unusable(Unusable { why, is_unread }))
     }
 
-    /// A kubeconfig that is none: where the command line named it, the command line is wrong, as with every file.
+    /// A kubeconfig by which no cluster is reached: where the command line named it, the command line is wrong, as with every
+    /// file, whatever of it or of the files that it names is wrong. Of one that could not be read nobody knows.
+    pub(super) fn unusable(&self, unusable: Unusable) -> CliError {
+        let Unusable { why, is_unread } = unusable;
+        if self.kubeconfig.is_some() && !is_unread { CliError::Usage(why) } else { CliError::Connection(why) }
+    }
+
+    /// One in which something is wrong.
     pub(super) fn wrong_kubeconfig(&self, text: String) -> CliError {
-        if self.kubeconfig.is_some() { CliError::Usage(text) } else { CliError::Connection(text) }
+        self.unusable(Unusable::wrong(text))
     }
 
     /// Whether a kubeconfig has what the flags name of it. Where there is none, it has nothing: another cluster than the one that
@@ -56,7 +64,7 @@ impl Connection {
     pub(super) fn config_of(&self, kubeconfig: Kubeconfig) -> Result<OfKubeconfig, CliError> {
         self.has_named(&kubeconfig)?;
         let no_cluster = |why: String| {
-            CliError::Connection(format!("the kubeconfig names no usable cluster: {why}; choose a --context"))
+            self.wrong_kubeconfig(format!("the kubeconfig names no usable cluster: {why}; choose a --context"))
         };
         let name = self.context.as_ref().or(kubeconfig.current_context.as_ref()).filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| no_cluster("it has no current-context".to_owned()))?;
@@ -74,7 +82,7 @@ impl Connection {
             (Some(_), _) => Some(key("certificate-authority-data")),
             (None, Some(path)) => {
                 is_file(|| key("certificate-authority"), Path::new(path), self.deadline())
-                    .map_err(CliError::Connection)?;
+                    .map_err(|unusable| self.unusable(unusable))?;
                 Some(key(&format!("certificate-authority {path}")))
             }
             (None, None) => None,
@@ -95,11 +103,11 @@ impl Connection {
         let server = match &self.server {
             Some(server) => url("--server", server).map_err(CliError::Usage)?,
             None => url(&key("server"), cluster.server.as_deref().unwrap_or_default())
-                .map_err(|why| CliError::Connection(format!("{why} there, or choose another --context")))?,
+                .map_err(|why| self.wrong_kubeconfig(format!("{why} there, or choose another --context")))?,
         };
         let no_certificate = |why: String| {
             let place = authority.as_deref().unwrap_or_default();
-            CliError::Connection(format!(
+            self.wrong_kubeconfig(format!(
                 "{place} is no certificate in PEM ({why}): take the kubeconfig of this cluster anew, or name its authority's \
                  certificate with --certificate-authority"
             ))
@@ -183,14 +191,14 @@ pub(super) fn way(kubeconfig: Option<Kubeconfig>, server: Option<&str>) -> Resul
 
 /// The kubeconfigs that the environment names, merged, else the one in the home directory. Members of the list that do
 /// not exist are passed over, as kubectl does.
-fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
+fn usual_kubeconfig() -> Result<Option<Kubeconfig>, Unusable> {
     match std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
         Some(list) => merged(std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty())),
         None => merged(std::env::home_dir().map(|home| home.join(".kube/config")).into_iter()),
     }
 }
 
-fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, String> {
+fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, Unusable> {
     let mut merged: Option<Kubeconfig> = None;
     for path in list {
         if std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
@@ -199,38 +207,48 @@ fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, Str
         let next = kubeconfig_at(&path)?;
         merged = Some(match merged {
             None => next,
-            Some(before) => before.merge(next).map_err(|e| format!("{}: {}", path.display(), causes(&e)))?,
+            Some(before) => {
+                before.merge(next).map_err(|e| Unusable::wrong(format!("{}: {}", spelled(&path), causes(&e))))?
+            }
         });
     }
     Ok(merged)
 }
 
-/// Whether it is UTF-16 that ends in the middle of a character, at which kube's reader would panic.
-fn is_half(path: &Path, length: u64) -> bool {
-    let mut mark = [0; 2];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut mark));
-    read.is_ok() && matches!(mark, [0xFF, 0xFE] | [0xFE, 0xFF]) && length % 2 == 1
+/// The text of a kubeconfig, which may be UTF-16, as kube's reader takes it.
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    let unit = match bytes[..] {
+        [0xFF, 0xFE, ..] => u16::from_le_bytes,
+        [0xFE, 0xFF, ..] => u16::from_be_bytes,
+        _ => return bounded::decoded(bytes),
+    };
+    let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    let (units, rest) = bytes[2..].as_chunks();
+    if !rest.is_empty() {
+        return Err(wrong("it is UTF-16 and ends in the middle of a character"));
+    }
+    let units: Vec<u16> = units.iter().copied().map(unit).collect();
+    String::from_utf16(&units).map_err(|_| wrong("it begins as UTF-16 and is none"))
 }
 
 /// The kubeconfig in a file, or in what a shell puts in a file's place (`--kubeconfig <(...)`).
-fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
-    let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    let read = || match Kubeconfig::read_from(path) {
-        // Its words have the path.
-        Err(e @ KubeconfigError::ReadConfig(..)) => Err(causes(&e)),
-        Err(e) => Err(said(&causes(&e))),
-        Ok(kubeconfig) => Ok(kubeconfig),
+fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, Unusable> {
+    let wrong = |why: &dyn fmt::Display| Unusable::wrong(format!("{}: {why}", spelled(path)));
+    let text = File::open(path).and_then(|file| bounded::all(file, LARGEST)).and_then(text_of);
+    let text = text.map_err(|e| Unusable::unread(&e, format!("{}: {e}", spelled(path))))?;
+    // kube's own reader takes aliases that come to a million values.
+    yaml::within_limits(&text).map_err(|e| wrong(&e))?;
+    let found = if path.metadata().is_ok_and(|found| found.is_file()) {
+        // It knows what the paths in it begin at.
+        Kubeconfig::read_from(path)
+    } else {
+        Kubeconfig::from_yaml(&text)
     };
-    let Ok(found) = std::fs::metadata(path) else { return read() };
-    if found.is_file() && found.len() <= LARGEST || found.is_dir() {
-        if is_half(path, found.len()) {
-            return Err(said(&"it is UTF-16 and ends in the middle of a character"));
-        }
-        return read();
-    }
-    let text = File::open(path).and_then(|file| bounded::all(file, LARGEST)).and_then(bounded::decoded);
-    let text = text.map_err(|e| said(&e))?;
-    Kubeconfig::from_yaml(&text).map_err(|e| said(&causes(&e)))
+    found.map_err(|e| match &e {
+        // Its words have the path.
+        KubeconfigError::ReadConfig(why, _) => Unusable::unread(why, causes(&e)),
+        _ => wrong(&causes(&e)),
+    })
 }
 
 pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> CliError {
@@ -270,18 +288,18 @@ mod tests {
         write("nothing", "apiVersion: v1\nkind: Config\n");
         std::fs::create_dir(dir.path().join("folder")).unwrap();
         let list = |names: &str| merged(names.split(':').map(|name| dir.path().join(name)));
-        assert!(list("missing:gone").unwrap().is_none());
-        let both = list("missing:good:gone:other").unwrap().unwrap();
+        assert!(list("missing:gone").ok().unwrap().is_none());
+        let both = list("missing:good:gone:other").ok().unwrap().unwrap();
         assert_eq!(both.current_context.as_deref(), Some("lab"));
         assert_eq!(both.contexts.len(), 3, "{:?}", both.contexts);
         for name in ["broken", "folder"] {
-            let error = list(&format!("good:{name}")).unwrap_err();
+            let error = list(&format!("good:{name}")).err().unwrap().why;
             assert!(error.contains(&format!("/{name}")), "{error}");
         }
         // Neither is passed over for the pod's own account.
-        assert!(matches!(way(list("nothing").unwrap(), None), Err("names no cluster")));
-        assert!(matches!(way(list("nothing").unwrap(), Some("x")), Ok(ClusterAccess::Server("x"))));
-        assert!(matches!(way(list("missing").unwrap(), None), Ok(ClusterAccess::Pod)));
-        assert!(matches!(way(list("missing:good").unwrap(), None), Ok(ClusterAccess::Kubeconfig(_))));
+        assert!(matches!(way(list("nothing").ok().unwrap(), None), Err("names no cluster")));
+        assert!(matches!(way(list("nothing").ok().unwrap(), Some("x")), Ok(ClusterAccess::Server("x"))));
+        assert!(matches!(way(list("missing").ok().unwrap(), None), Ok(ClusterAccess::Pod)));
+        assert!(matches!(way(list("missing:good").ok().unwrap(), None), Ok(ClusterAccess::Kubeconfig(_))));
     }
 }

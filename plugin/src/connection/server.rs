@@ -32,11 +32,9 @@ pub(super) fn made(config: Config, server: &Arc<Server>, token: Option<Arc<Token
             .build(),
     });
     made.map_err(|e| {
-        let (why, wrong): (_, fn(String) -> CliError) = match certificate::of_user(&e, &server.places) {
-            Some(why) if server.places.is_told => (why, CliError::Usage),
-            Some(why) => (why, CliError::Connection),
-            None => (format!("{}; check the kubeconfig's user", causes(&e)), CliError::Connection),
-        };
+        let why = certificate::of_user(&e, &server.places);
+        let why = why.unwrap_or_else(|| format!("{}; check the kubeconfig's user", causes(&e)));
+        let wrong = if server.places.is_told { CliError::Usage } else { CliError::Connection };
         wrong(format!("no client can be made for {}: {why}", address(&server.url)))
     })
 }

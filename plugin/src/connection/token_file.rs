@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
+use super::Unusable;
+use crate::error::spelled;
+
 /// How long a token is used before its file is read again.
 const FRESH: Duration = Duration::from_secs(50);
 
@@ -18,8 +21,9 @@ pub(super) struct TokenFile {
 
 impl TokenFile {
     /// Reads the file; an error says why it holds no token.
-    pub(super) fn open(path: PathBuf) -> Result<Self, String> {
-        let first = read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+    pub(super) fn open(path: PathBuf) -> Result<Self, Unusable> {
+        let first = read(&path)
+            .map_err(|unusable| Unusable { why: format!("{}: {}", spelled(&path), unusable.why), ..unusable })?;
         Ok(Self { path, last: Mutex::new((first, Instant::now())) })
     }
 
@@ -37,14 +41,14 @@ impl TokenFile {
     }
 }
 
-fn read(path: &PathBuf) -> Result<HeaderValue, String> {
-    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+fn read(path: &PathBuf) -> Result<HeaderValue, Unusable> {
+    let text = fs::read_to_string(path).map_err(|e| Unusable::unread(&e, e.to_string()))?;
     let token = text.trim();
     if token.is_empty() {
-        return Err("it is empty".to_owned());
+        return Err(Unusable::wrong("it is empty"));
     }
     let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| "it has what no HTTP header can carry".to_owned())?;
+        .map_err(|_| Unusable::wrong("it has what no HTTP header can carry"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -74,7 +78,7 @@ mod tests {
         let path = dir.path().join("token");
         for (text, said) in [("\n", "it is empty"), ("a\nb", "no HTTP header")] {
             fs::write(&path, text).unwrap();
-            let error = TokenFile::open(path.clone()).err().unwrap();
+            let error = TokenFile::open(path.clone()).err().unwrap().why;
             assert!(error.contains(said) && error.contains("/token: "), "{error}");
         }
     }

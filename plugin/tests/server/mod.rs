@@ -55,6 +55,10 @@ pub(crate) enum Manners {
     ButWrites(&'static Manners),
     /// The same, but the token runs out after so many requests, and what is watched ends.
     Expiring(usize),
+    /// The same, but after so many requests nothing is answered any more.
+    Dying(usize),
+    /// Each connection is changed into another, whatever was asked for.
+    Switching,
 }
 
 /// A server on a port of its own, for as long as the program of tests runs.
@@ -184,6 +188,13 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
         let failed = |code: u16, reason: &str| refused(code, reason, reason);
         let manners = match manners {
             Manners::Expiring(after) if before >= after => Manners::Unauthorized,
+            Manners::Dying(after) => {
+                if before >= after {
+                    Manners::Silent
+                } else {
+                    Manners::Answering
+                }
+            }
             Manners::But(resource, its) if asked(target).is_some_and(|a| a.is(resource)) => *its,
             Manners::But(..) => Manners::Answering,
             Manners::ButWrites(its) => {
@@ -212,9 +223,13 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
                 }
                 return Ok(());
             }
+            Manners::Switching => {
+                out.write_all(b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")?;
+                return Ok(());
+            }
             Manners::Hollow => (200, json!({})),
             Manners::Other => (200, json!({"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": []})),
-            Manners::But(..) | Manners::ButWrites(_) => unreachable!("one of the two was chosen"),
+            Manners::But(..) | Manners::ButWrites(_) | Manners::Dying(_) => unreachable!("one of the two was chosen"),
             Manners::Broken => refused(500, "InternalError", "etcdserver: no leader"),
             Manners::Throttling => failed(429, "TooManyRequests"),
             Manners::Refusing => failed(403, "Forbidden"),

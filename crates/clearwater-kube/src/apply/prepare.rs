@@ -47,6 +47,13 @@ pub(crate) enum PrepareError {
     Random(#[from] getrandom::Error),
 }
 
+impl PrepareError {
+    /// Whether the user may not look at what stands.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Look { source, .. } if is_forbidden(source.source.as_ref()))
+    }
+}
+
 impl Remedied for PrepareError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
@@ -55,7 +62,7 @@ impl Remedied for PrepareError {
             Self::Keys { namespace } => {
                 Some(Remedy::any([grant(namespace), "write keys: {secret: NAME} into the deployment file".into()]))
             }
-            Self::Look { namespace, source } if is_forbidden(source.source.as_ref()) => Some(grant(namespace)),
+            Self::Look { namespace, .. } if self.is_forbidden() => Some(grant(namespace)),
             Self::Order(_) | Self::Look { .. } | Self::Random(_) => None,
         }
     }

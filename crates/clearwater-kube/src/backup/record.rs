@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::observe::etcd::CLIENT_PORT;
+use crate::pod::Forward;
 use crate::pod::object::pod_is_ready;
-use crate::pod::{Forward, OPEN};
 use crate::subscribers::pods;
 
 const ANSWER: Duration = Duration::from_secs(8);
@@ -23,7 +23,7 @@ pub(super) async fn keys(cluster: &Cluster) -> Result<BTreeMap<String, String>, 
     let all = pods(cluster, Component::Etcd).await.map_err(|e| e.to_string())?;
     let Some(pod) = all.iter().find(|p| pod_is_ready(p)) else { return Err("no pod of etcd is ready".to_owned()) };
     let asking = async {
-        let mut forward = Forward::open(&cluster.api(), &pod.name_any(), CLIENT_PORT, OPEN).await?;
+        let mut forward = Forward::open(&cluster.api(), &pod.name_any(), CLIENT_PORT, cluster.policy.timeout()).await?;
         forward.get(ALL, ANSWER).await
     };
     let (status, body) = asking.await.map_err(|e| e.to_string())?;

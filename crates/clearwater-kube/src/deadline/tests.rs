@@ -293,3 +293,32 @@ async fn a_server_that_never_answered_is_waited_for_once() {
     maps.get("hangs").await.unwrap_err();
     maps.get("stands").await.unwrap();
 }
+
+/// What it answered before is no answer now.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_is_waited_for_once() {
+    let answers = Arc::new(AtomicU16::new(1));
+    let own = answers.clone();
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let is_there = own.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        async move {
+            if !is_there {
+                std::future::pending::<()>().await;
+            }
+            let map = r#"{"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "stands"}}"#;
+            Ok::<_, Infallible>(Response::new(Body::from(map.as_bytes().to_vec())))
+        }
+    });
+    let maps: Api<ConfigMap> = Api::default_namespaced(within(Client::new(service, "ims"), &RequestPolicy::new(TIME)));
+    maps.get("stands").await.unwrap();
+    let began = Instant::now();
+    for _ in 0..4 {
+        let error = maps.get("stands").await.unwrap_err();
+        assert!(say(&error).contains("no answer from the API server within 30 s"), "{}", say(&error));
+    }
+    assert_eq!(began.elapsed(), TIME);
+    // And it may come back.
+    answers.store(9, Ordering::Relaxed);
+    sleep(MUTE).await;
+    maps.get("stands").await.unwrap();
+}

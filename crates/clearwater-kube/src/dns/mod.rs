@@ -116,6 +116,33 @@ pub struct EtcdAccess {
     pub plain_password: bool,
 }
 
+impl EtcdAccess {
+    /// The address of an etcd, as it is taken.
+    ///
+    /// # Errors
+    /// What is wrong with it, and how one is written.
+    pub fn address(endpoint: &str) -> Result<http::Uri, String> {
+        let no = |why: &str| {
+            format!("{endpoint:?} is no address of an etcd ({why}): write http://HOST:PORT or https://HOST:PORT")
+        };
+        let uri: http::Uri = endpoint.parse().map_err(|e: http::uri::InvalidUri| no(&e.to_string()))?;
+        match uri.scheme_str() {
+            None | Some("http" | "https") => {}
+            Some(other) => return Err(no(&format!("{other} is neither http nor https"))),
+        }
+        let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        if uri.host().is_none_or(str::is_empty) {
+            return Err(no("it names no host"));
+        }
+        let after_host = authority.rsplit(['@', ']']).next().unwrap_or_default();
+        let has_port = after_host.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty());
+        if has_port && uri.port_u16().is_none() {
+            return Err(no("a port is a number up to 65535"));
+        }
+        Ok(uri)
+    }
+}
+
 impl std::fmt::Debug for EtcdAccess {
     /// Without what is secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

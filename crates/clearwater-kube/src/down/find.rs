@@ -237,9 +237,6 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
     let mut claims = Vec::new();
     for (kind, listed) in KINDS.into_iter().zip(answers) {
         let Some(listed) = listed? else {
-            if matches!(kind, kinds::DEPLOYMENT | kinds::STATEFUL_SET) {
-                return Err(DownError::Right { resource: kind.plural, namespace: cluster.namespace.clone() });
-            }
             found.unlisted.push(kind.plural);
             continue;
         };
@@ -318,8 +315,10 @@ async fn look_at_pods(
     found: &mut Found,
 ) -> Result<(), DownError> {
     let params = ListParams::default().labels(&owner::our_label());
-    let listed = list_all(&cluster.api::<Pod>(), &params).await;
-    let listed = listed.map_err(|error| DownError::broken("listing pods", error))?;
+    let Some(listed) = allowed(kinds::POD, list_all(&cluster.api::<Pod>(), &params).await)? else {
+        found.unlisted.push(kinds::POD.plural);
+        return Ok(());
+    };
     for pod in &listed {
         let Some(component) = pod_of_ours(pod, &found.theirs) else { continue };
         found.standing.insert(component);

@@ -23,7 +23,7 @@ use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
 use super::volumes;
 use crate::cluster::{Cluster, FailedAt, list_all, say};
-use crate::deadline::{Late, TimeLimit};
+use crate::deadline::{Late, TimeLimit, late_in};
 
 /// Nothing of a namespace could be seen: the API server cannot be asked, or shows no pods to this user.
 #[derive(Debug, Error)]
@@ -57,9 +57,7 @@ impl CouldNotLook {
 
     /// Which time was up, where that is why.
     pub fn limit(&self) -> Option<TimeLimit> {
-        let source: &(dyn std::error::Error + 'static) = self.source.as_ref();
-        let mut errors = std::iter::successors(Some(source), |error| error.source());
-        errors.find_map(|error| error.downcast_ref::<Late>()).map(Late::limit)
+        late_in(self.source.as_ref()).map(Late::limit)
     }
 }
 

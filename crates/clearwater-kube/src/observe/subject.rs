@@ -13,13 +13,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
 use k8s_openapi::api::discovery::v1::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Resource;
-use tokio::time::timeout;
 
 use super::given::{Secrets, ZONE, ZoneSeen};
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use super::unasked::Unasked;
-use crate::cluster::{Cluster, say};
-use crate::deadline::no_answer;
+use crate::cluster::Cluster;
 use crate::owner::has_our_label;
 use crate::pod::object::{addresses, controller_of, own_container, pod_is_ready};
 
@@ -249,8 +247,8 @@ pub(crate) struct Subjects {
     pub(crate) names: Option<Names>,
     /// The zone in which containers look names up.
     pub(crate) zone: ZoneSeen,
-    /// Why that could not be read.
-    pub(crate) zone_unread: Option<Unasked>,
+    /// The ConfigMap that says so and holds the other settings; none where there is none.
+    pub(crate) own: Result<Option<ConfigMap>, Unasked>,
     pub(crate) all: Vec<Subject>,
 }
 
@@ -258,10 +256,8 @@ impl Subjects {
     /// Those of the deployment file; without one, those that stand.
     pub(crate) async fn of(cluster: &Cluster, snapshot: &Snapshot, deployment: Option<&Deployment>) -> Self {
         let release = deployment.map_or_else(|| release(snapshot), Deployment::release);
-        let (map, zone_unread) = match settings(cluster).await {
-            Ok(map) => (map, None),
-            Err(why) => (None, Some(why)),
-        };
+        let own = settings(cluster).await;
+        let map = own.as_ref().ok().and_then(Option::as_ref).map(|map| map.data.clone().unwrap_or_default());
         let stands = map.as_ref().map(|map| map.get(ZONE).cloned().unwrap_or_default());
         // Whoever sets a zone in the containers themselves needs none there.
         let stands = stands.filter(|zone| !zone.is_empty() || takes_zone(snapshot));
@@ -280,7 +276,12 @@ impl Subjects {
         for subject in &mut all {
             subject.settings.clone_from(&settings);
         }
-        Self { release, names, zone, zone_unread, all }
+        Self { release, names, zone, own, all }
+    }
+
+    /// Why the zone in which containers look names up could not be read.
+    pub(crate) fn zone_unread(&self) -> Option<Unasked> {
+        self.own.as_ref().err().cloned()
     }
 
     /// Reads the Secrets that the containers take variables from, so that what they run with is compared with these, too. Yields
@@ -359,22 +360,17 @@ pub(crate) fn zone_line(unread: &Unasked) -> CheckLine {
 }
 
 /// What stands in the ConfigMap that containers take their environment from; `None` where there is no such ConfigMap.
-async fn settings(cluster: &Cluster) -> Result<Option<BTreeMap<String, String>>, Unasked> {
-    let map = match timeout(SETTINGS, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
-        Ok(Ok(map)) => map,
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            return Err(Unasked::forbidden("needs get configmaps"));
-        }
-        Ok(Err(error)) => return Err(Unasked::failed(say(&error))),
-        Err(_) => return Err(Unasked::failed(no_answer(SETTINGS))),
-    };
-    Ok(map.map(|map| map.data.unwrap_or_default()))
+async fn settings(cluster: &Cluster) -> Result<Option<ConfigMap>, Unasked> {
+    let api = cluster.api::<ConfigMap>();
+    let asked = Unasked::unless_answered(api.get_opt(ENV_VARS), "get configmaps", SETTINGS).await;
+    // Whom it is about is told with what failed, and the right tells it itself.
+    asked.map_err(|why| if let Unasked::Failed(_) = why { why.of(&format!("configmap/{ENV_VARS}")) } else { why })
 }
 
 /// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says
 /// none.
 pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, Unasked> {
-    let zone = settings(cluster).await?.and_then(|mut map| map.remove(ZONE)).filter(|zone| !zone.is_empty());
+    let zone = settings(cluster).await?.and_then(|map| map.data?.remove(ZONE)).filter(|zone| !zone.is_empty());
     Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))
 }
 

@@ -1,7 +1,12 @@
 //! Why something was not seen: left out with a reason, or it should have been possible.
 
-use clearwater::event::CheckStatus;
+use std::time::Duration;
 
+use clearwater::event::CheckStatus;
+use tokio::time::timeout;
+
+use crate::cluster::{is_forbidden, say};
+use crate::deadline::no_answer;
 use crate::pod::AskError;
 
 /// Why something was not asked for, or not answered.
@@ -29,6 +34,28 @@ impl Unasked {
     /// It should have been possible.
     pub(crate) fn failed(why: impl Into<String>) -> Self {
         Self::Failed(why.into())
+    }
+
+    /// What the API server answers within a time, where that takes this right.
+    pub(crate) async fn unless_answered<T>(
+        asking: impl Future<Output = kube::Result<T>>,
+        right: &str,
+        within: Duration,
+    ) -> Result<T, Self> {
+        match timeout(within, asking).await {
+            Ok(Ok(seen)) => Ok(seen),
+            Ok(Err(error)) if is_forbidden(&error) => Err(Self::forbidden(format!("needs {right}"))),
+            Ok(Err(error)) => Err(Self::failed(say(&error))),
+            Err(_) => Err(Self::failed(no_answer(within))),
+        }
+    }
+
+    /// A line that says what was not seen, and why.
+    pub(crate) fn note(&self, what: &str) -> String {
+        match self {
+            Self::LeftOut(why) | Self::Forbidden(why) => format!("skipped: {what} ({why})"),
+            Self::Failed(why) => format!("{what}: {why}"),
+        }
     }
 
     /// The same, with whom it is about.

@@ -50,8 +50,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::BoxError;
 
-use crate::cluster::{FailedAt, is_forbidden, is_unauthorized, say};
-use crate::deadline::no_answer;
+use crate::cluster::{FailedAt, code_of, is_forbidden, is_unauthorized, say};
+use crate::deadline::{late_in, no_answer};
 
 /// Why a question could not be asked.
 #[derive(Debug, Error)]
@@ -193,6 +193,25 @@ impl AskError {
             Self::Forbidden { right }
         } else {
             Self::Unreached { pod: pod.to_owned(), source: error.into() }
+        }
+    }
+
+    /// Whether there is no such pod any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Unreached { source, .. } if code_of(source.as_ref()) == Some(404))
+    }
+
+    /// Whether no connection was opened in all of the time that there was, or the API server said for sure that there is none:
+    /// the same question a moment later waits as long, or is answered alike.
+    pub(crate) fn is_settled(&self) -> bool {
+        match self {
+            Self::Deadline { .. } | Self::NotOpened { .. } => true,
+            Self::Unreached { source, .. } => {
+                let is_late = late_in(source.as_ref()).is_some();
+                let is_refusal = |code| (400..500).contains(&code) && ![408, 429].contains(&code);
+                is_late || code_of(source.as_ref()).is_some_and(is_refusal)
+            }
+            _ => self.is_lasting(),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::table::{Scope, Task};
 
@@ -35,13 +36,23 @@ impl Grantee {
         }
     }
 
-    /// As a part of an object's name.
+    /// As a part of an object's name: another one's is another, though names may hold what no name of an object does.
     fn slug(&self) -> String {
         let (Self::User(name) | Self::Group(name) | Self::ServiceAccount { name, .. }) = self;
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-        name.chars().map(plain).collect::<String>().trim_matches('-').to_owned()
+        let shown: String = name.chars().take(SHOWN).map(plain).collect();
+        let shown = shown.trim_matches('-');
+        if matches!(self, Self::User(name) if name == shown) {
+            return shown.to_owned();
+        }
+        let digest = Sha256::digest(self.object().to_string());
+        let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        [shown, &digest].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
     }
 }
+
+/// So much of a name is shown in that of an object.
+const SHOWN: usize = 63;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -55,7 +66,9 @@ const OWN: &str = "clearwater-";
 /// what the tasks ask for, and none names Secrets outside the namespace.
 pub fn roles(tasks: &[Task], namespace: &str, all: bool, subject: &Grantee) -> Vec<Value> {
     let slug = subject.slug();
-    let name = if slug.starts_with(OWN) { slug } else { format!("{OWN}{slug}") };
+    // An account of ours has that before its name already.
+    let is_own = slug.starts_with(OWN) && matches!(subject, Grantee::ServiceAccount { .. });
+    let name = if is_own { slug } else { format!("{OWN}{slug}") };
     let mut objects = Vec::new();
     for scope in [Scope::Namespace, Scope::ClusterDns, Scope::Cluster] {
         let rules = rules(tasks, namespace, scope, all);
@@ -139,6 +152,39 @@ mod tests {
             assert_eq!(rule["resourceNames"] == json!(["ims"]), !creates, "{rule}");
         }
         assert_eq!(rules.len(), 2);
+    }
+
+    /// Where two had one name, who is applied last would take the rights of the other.
+    #[test]
+    fn each_who_is_given_rights_has_objects_of_its_own() {
+        let user = |name: &str| Grantee::User(name.to_owned());
+        let account =
+            |namespace: &str| Grantee::ServiceAccount { namespace: namespace.to_owned(), name: "ann".to_owned() };
+        let all = [
+            user("ann"),
+            user("Ann"),
+            user("clearwater-ann"),
+            user("ann@example.com"),
+            user("ann-example-com"),
+            user("-ann-"),
+            user("Мария"),
+            user("Юлия"),
+            user(&"a".repeat(300)),
+            user(&"a".repeat(301)),
+            Grantee::Group("ann".to_owned()),
+            account("ims"),
+            account("ci"),
+        ];
+        let names: BTreeSet<String> = all
+            .iter()
+            .map(|who| roles(&[Task::Status], "ims", true, who)[0]["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(names.len(), all.len(), "{names:?}");
+        let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        for name in &names {
+            assert!(name.chars().all(is_inner) && !name.ends_with('-') && name.len() < 100, "{name}");
+        }
+        assert!(names.contains("clearwater-ann"), "{names:?}");
     }
 
     #[test]

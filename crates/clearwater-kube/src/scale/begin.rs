@@ -27,6 +27,7 @@ use crate::observe::observer::Observer;
 use crate::observe::snapshot::WatchEvent;
 use crate::observe::subject::zone_line;
 use crate::observe::{Observation, subject};
+use crate::rights::{self, Task};
 use crate::run::checks::{self, Unseen};
 use crate::run::{Emitter, Steering};
 
@@ -45,6 +46,13 @@ pub(super) async fn steps(
     let mut seen = Observation::new(skew);
     let deadline = || until.min(Instant::now() + cluster.policy.timeout());
     see(asked, &mut seen, &mut observer, deadline()).await?;
+    if let Some(why) = seen.snapshot.unseen() {
+        // Who may not look is told all that is lacking.
+        if seen.snapshot.unauthorized.is_none() {
+            checks::tell(rights::check_all(asked, Task::Scale).await, "changed", emitter).await?;
+        }
+        return Err((Outcome::CouldNotLook, why.into()));
+    }
     let is_empty = seen.snapshot.deployments.is_empty() && seen.snapshot.stateful_sets.is_empty();
     if is_empty && asked.lacks_namespace().await {
         return Err((Outcome::NotFound, Advice::new(no_namespace(&cluster.namespace), Remedy::ChooseNamespace)));
@@ -166,7 +174,7 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer,
         let why = trouble.map_or(why, |text| format!("cannot look: {text}"));
         return Err((Outcome::CouldNotLook, why.into()));
     }
-    seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))
+    Ok(())
 }
 
 /// Waits until the stores' lists were read and are clear, or until they have had their time.

@@ -11,11 +11,9 @@ use kube::ResourceExt as _;
 use kube::api::ListParams;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
 use super::{ComponentStatus, Status};
-use crate::cluster::{Cluster, is_forbidden, list_all, say};
-use crate::deadline::no_answer;
+use crate::cluster::{Cluster, list_all};
 use crate::observe::report::Report;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
@@ -65,13 +63,17 @@ pub(super) struct Told {
 
 impl Told {
     /// Asks for it, where there is something to ask for.
-    pub(super) async fn ask(cluster: &Cluster, snapshot: &Snapshot, within: Duration) -> Self {
+    pub(super) async fn ask(
+        cluster: &Cluster,
+        snapshot: &Snapshot,
+        settings: Result<Option<ConfigMap>, Unasked>,
+        within: Duration,
+    ) -> Self {
         let mut pods = volumes::keepers().flat_map(|keeper| snapshot.pods_of(keeper.component));
         let has_claims = pods.any(|pod| claims(pod).next().is_some());
         let keeps = volumes::KEEPERS.iter().any(|keeper| !snapshot.pods_of(keeper.component).is_empty());
-        let classes = async { if has_claims { classes(cluster, within).await } else { Ok(BTreeMap::new()) } };
-        let backup = async { if keeps { last_backup(cluster, within).await } else { Ok(None) } };
-        let (classes, backup) = futures::join!(classes, backup);
+        let classes = if has_claims { classes(cluster, within).await } else { Ok(BTreeMap::new()) };
+        let backup = if keeps { settings.and_then(last_backup) } else { Ok(None) };
         Self { classes, backup }
     }
 
@@ -86,12 +88,8 @@ impl Told {
         let kept = volumes::keepers().filter_map(|keeper| volumes::of(snapshot, keeper));
         let places = kept.map(|kept| kept.with(|claim| known(&seen.components, claim)).to_string());
         let mut notes: Vec<String> = places.collect();
-        let unasked = |what: &str, why: &Unasked| match why {
-            Unasked::LeftOut(why) | Unasked::Forbidden(why) => format!("skipped: {what} ({why})"),
-            Unasked::Failed(why) => format!("{what}: {why}"),
-        };
         if let Err(why) = &self.classes {
-            notes.push(unasked("of which class volumes are", why));
+            notes.push(why.note("of which class volumes are"));
         }
         match self.backup {
             Ok(Some(backup)) => {
@@ -102,7 +100,7 @@ impl Told {
                 seen.last_backup = Some(backup);
             }
             Ok(None) => {}
-            Err(why) => notes.push(unasked("when the last backup was", &why)),
+            Err(why) => notes.push(why.note("when the last backup was")),
         }
         seen.notes.extend(notes);
     }
@@ -120,17 +118,15 @@ fn known(components: &[ComponentStatus], claim: &str) -> Option<String> {
 
 async fn classes(cluster: &Cluster, within: Duration) -> Result<BTreeMap<String, String>, Unasked> {
     let api = cluster.api::<PersistentVolumeClaim>();
-    let all =
-        answered(timeout(within, list_all(&api, &ListParams::default())).await, "list persistentvolumeclaims", within)?;
+    let params = ListParams::default();
+    let all = Unasked::unless_answered(list_all(&api, &params), "list persistentvolumeclaims", within).await?;
     let of = |claim: PersistentVolumeClaim| Some((claim.name_any(), claim.spec?.storage_class_name?));
     Ok(all.into_iter().filter_map(of).filter(|(_, class)| !class.is_empty()).collect())
 }
 
 /// Where an HSS has the subscribers there is nothing to keep.
-async fn last_backup(cluster: &Cluster, within: Duration) -> Result<Option<LastBackup>, Unasked> {
-    let api = cluster.api::<ConfigMap>();
-    let map = answered(timeout(within, api.get_opt(ENV_VARS)).await, "get configmaps", within)?;
-    let Some(map) = map else { return Ok(Some(LastBackup { at: None })) };
+fn last_backup(settings: Option<ConfigMap>) -> Result<Option<LastBackup>, Unasked> {
+    let Some(map) = settings else { return Ok(Some(LastBackup { at: None })) };
     if map.data.as_ref().and_then(|data| data.get("HSS")).is_some_and(|hss| !hss.is_empty()) {
         return Ok(None);
     }
@@ -140,19 +136,6 @@ async fn last_backup(cluster: &Cluster, within: Duration) -> Result<Option<LastB
         Err(_) => Err(Unasked::failed(format!(
             "configmap/{ENV_VARS}: its annotation {LAST_BACKUP_ANNOTATION} is no time: {text:?}"
         ))),
-    }
-}
-
-fn answered<T>(
-    answer: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>,
-    right: &str,
-    within: Duration,
-) -> Result<T, Unasked> {
-    match answer {
-        Ok(Ok(seen)) => Ok(seen),
-        Ok(Err(error)) if is_forbidden(&error) => Err(Unasked::left_out(format!("needs {right}"))),
-        Ok(Err(error)) => Err(Unasked::failed(say(&error))),
-        Err(_) => Err(Unasked::failed(no_answer(within))),
     }
 }
 
@@ -204,12 +187,15 @@ mod tests {
     async fn told(claims: Value, map: Value) -> (Status, Vec<String>) {
         let (cluster, asked) = fake_api::cluster(move |path| match path.rsplit('/').next()? {
             "persistentvolumeclaims" => Some(claims.clone()),
-            "env-vars" => Some(map.clone()),
             _ => None,
         });
         let snapshot = snapshot();
         let mut seen = status(&snapshot);
-        Told::ask(&cluster, &snapshot, SOON).await.into_status(&snapshot, &mut seen);
+        let settings = match map {
+            Value::Null => Err(Unasked::forbidden("needs get configmaps")),
+            map => Ok(Some(serde_json::from_value(map).unwrap())),
+        };
+        Told::ask(&cluster, &snapshot, settings, SOON).await.into_status(&snapshot, &mut seen);
         (seen, asked.all())
     }
 
@@ -262,7 +248,7 @@ mod tests {
         let (cluster, asked) = fake_api::cluster(|_| None);
         let mut empty = Status { components: Vec::new(), ..seen };
         empty.notes.clear();
-        Told::ask(&cluster, &Snapshot::default(), SOON).await.into_status(&Snapshot::default(), &mut empty);
+        Told::ask(&cluster, &Snapshot::default(), Ok(None), SOON).await.into_status(&Snapshot::default(), &mut empty);
         assert!(asked.all().is_empty() && empty.notes.is_empty(), "{:?} {:?}", asked.all(), empty.notes);
     }
 }

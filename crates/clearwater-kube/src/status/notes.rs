@@ -23,12 +23,7 @@ pub(super) fn of(
         .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
         .collect();
     notes.extend(snapshot.unheard.iter().map(|(kind, why)| format!("what is seen in {}: {why}", kind.resource())));
-    notes.extend(zone.map(|why| match why {
-        Unasked::LeftOut(why) | Unasked::Forbidden(why) => {
-            format!("skipped: names as the containers look them up ({why})")
-        }
-        Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
-    }));
+    notes.extend(zone.map(|why| why.note("names as the containers look them up")));
     notes.extend(foreign.iter().map(|(component, pod)| {
         format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
     }));

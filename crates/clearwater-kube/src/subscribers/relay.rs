@@ -19,7 +19,7 @@ use super::wire::pods;
 use crate::backoff::{before, doubling};
 use crate::cluster::Cluster;
 use crate::pod::object::pod_is_ready;
-use crate::pod::{Duplex, OPEN, forward};
+use crate::pod::{Duplex, forward};
 
 /// How many connections are open at the same time: a browser opens six.
 const MOST: usize = 64;
@@ -146,7 +146,7 @@ impl Carrier {
             let (component, namespace) = (self.component, self.cluster.namespace.clone());
             return Err(SubscriberError::NotReady { component, namespace });
         };
-        let opened = forward(&self.cluster.api(), &pod, self.port, OPEN).await;
+        let opened = forward(&self.cluster.api(), &pod, self.port, self.cluster.policy.timeout()).await;
         let (forwarder, stream) = opened.map_err(|e| SubscriberError::ask(self.component, e))?;
         Ok((pod, forwarder, stream))
     }

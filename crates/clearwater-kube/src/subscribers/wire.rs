@@ -20,8 +20,8 @@ use tower::BoxError;
 use super::error::{SubscriberError, words};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, list_all};
+use crate::pod::Forward;
 use crate::pod::object::{has_ended, pod_is_ready};
-use crate::pod::{AskError, Forward, OPEN};
 
 /// The first and the longest pause before what is busy is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -298,10 +298,12 @@ impl Wire {
             let again = (turn > 0).then_some(PATIENCE);
             return Err(Try { error: SubscriberError::NotReady { component, namespace }, again });
         };
-        let opened = Forward::open(&self.cluster.api(), &pod.name_any(), self.port, OPEN).await;
+        let opened =
+            Forward::open(&self.cluster.api(), &pod.name_any(), self.port, self.cluster.policy.timeout()).await;
         opened.map_err(|e| {
-            let again = (!e.is_lasting() && !matches!(e, AskError::Deadline { .. } | AskError::NotOpened { .. }))
-                .then_some(PATIENCE);
+            // A pod that was there a moment ago may be replaced.
+            let is_gone = turn > 0 && e.is_gone();
+            let again = (is_gone || !e.is_settled()).then_some(PATIENCE);
             Try { error: SubscriberError::ask(self.component, e), again }
         })
     }

@@ -7,12 +7,12 @@ use clearwater::backup::{
     Backup, BackupCounts, BackupManifest, ComparedItem, Comparison, ItemCounts, ItemKind, ItemState,
 };
 use clearwater::event::Outcome;
-use clearwater::text::printable;
 use clearwater_kube::backup::Restored;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::error::spelled;
 use crate::table::{Table, screen};
 
 /// The version of what is written.
@@ -36,7 +36,7 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(super) fn new(namespace: String, file: &Path, manifest: BackupManifest, noted: bool) -> Self {
-        Self { v: VERSION, namespace, file: printable(&file.display().to_string()).into_owned(), manifest, noted }
+        Self { v: VERSION, namespace, file: spelled(file), manifest, noted }
     }
 }
 
@@ -77,7 +77,7 @@ impl PutBack {
         Self {
             v: VERSION,
             namespace,
-            file: printable(&file.display().to_string()).into_owned(),
+            file: spelled(file),
             made: kept.at,
             counts: kept.holdings.counts(),
             outcome,

@@ -13,7 +13,7 @@ use crate::error::CliError;
 #[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 pub(super) struct EtcdArgs {
     /// The URL of etcd. Default: the one that CoreDNS' file names
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     etcd_endpoint: Option<String>,
     /// The certificate of etcd's authority, as PEM
     #[arg(long, value_name = "FILE")]
@@ -35,10 +35,15 @@ pub(super) struct EtcdArgs {
     etcd_plain_password: bool,
 }
 
+/// What can be reached.
+fn endpoint(text: &str) -> Result<String, String> {
+    EtcdAccess::address(text).map(|_| text.to_owned())
+}
+
 impl EtcdArgs {
     /// The same flags, each after a blank, as they are typed again.
     pub(super) fn typed(&self) -> String {
-        let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
+        let path = |path: Option<&PathBuf>| path.map(|path| path.to_string_lossy().into_owned());
         let flags = [
             ("--etcd-endpoint", self.etcd_endpoint.clone()),
             ("--etcd-cacert", path(self.etcd_cacert.as_ref())),

@@ -40,7 +40,9 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 impl Folder {
     /// Makes the directory where it is missing.
     pub(super) fn new(path: &Path, size: u64, keep: u32) -> Result<Self, CliError> {
-        fs::create_dir_all(path).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+        // With all that is above it: there is nothing left that somebody could make before.
+        let made = fs::create_dir_all(path).map_err(io::Error::other);
+        made.map_err(|source| CliError::Write { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), size, keep, files: BTreeMap::new() })
     }
 

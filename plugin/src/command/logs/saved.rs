@@ -21,7 +21,7 @@ use crate::awaited::awaited;
 use crate::bounded::{self, LARGEST, is_device};
 use crate::command::reported::{CONTENTS, ReportedLogs};
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 
 use super::Unread;
 use member::{Found, Handles, Member, OF_REPORT, ROOM, Spool, plainly};
@@ -35,7 +35,7 @@ pub(crate) fn each_of_path(
     unread: &mut Unread,
     take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let (told, tell) = (path.display().to_string(), context.connection().teller());
+    let (told, tell) = (spelled(path), context.connection().teller());
     let _awaited = awaited(context.results().written(), move || tell(&format!("{told} to be read")));
     let mut logs = Logs::default();
     if let Some(why) = ReportedLogs::unreadable(path) {
@@ -61,7 +61,7 @@ pub(crate) fn each_of_path(
     let lacked = without_reports(&mut logs.members);
     if logs.members.is_empty() {
         return Err(match lacked {
-            Some(lacked) => CliError::Connection(format!("{}: this report holds no logs{lacked}", path.display())),
+            Some(lacked) => CliError::Connection(format!("{}: this report holds no logs{lacked}", spelled(path))),
             None => nothing("there is no log in it"),
         });
     }
@@ -245,10 +245,10 @@ impl Logs {
                 }
                 // What it leads to is read under its own name, or lies elsewhere.
                 Ok(kind) if kind.is_symlink() => {
-                    context.talk().warning(format!("{}: not read: a link, which is not followed", path.display()));
+                    context.talk().warning(format!("{}: not read: a link, which is not followed", spelled(path)));
                 }
                 // It may never end.
-                Ok(_) => context.talk().warning(format!("{}: not read: no file", path.display())),
+                Ok(_) => context.talk().warning(format!("{}: not read: no file", spelled(path))),
                 Err(error) => unread.file(&path, &error, context),
             }
         }
@@ -264,11 +264,11 @@ impl Logs {
         }
         let links = &found.passed_over;
         if !links.is_empty() {
-            let named: Vec<_> = links.iter().take(MOST_LINKS).map(|link| link.display().to_string()).collect();
+            let named: Vec<_> = links.iter().take(MOST_LINKS).map(spelled).collect();
             let more = if links.len() > MOST_LINKS { ", …" } else { "" };
             context.talk().warning(format!(
                 "{}: not read: {}, links in it or no files, which are not followed: {}{more}",
-                path.display(),
+                spelled(path),
                 counted(links.len(), "member"),
                 named.join(", ")
             ));

@@ -9,7 +9,7 @@ use clearwater_kube::logs::LogSource;
 
 use super::format;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 
 /// How many are named at the end.
 const MOST_NAMED: usize = 12;
@@ -55,7 +55,7 @@ impl Unread {
     }
 
     fn saved(&mut self, path: &Path, what: fmt::Arguments<'_>, context: &mut Context) {
-        let name = path.display().to_string();
+        let name = spelled(path);
         if !self.quiet {
             context.talk().warning(format!("{name}: {what}"));
         }
@@ -73,7 +73,7 @@ impl Unread {
         }
         context.talk().warning(format!(
             "{}: none of its {} is in a form that is known; they stand as they are, without a time",
-            path.display(),
+            spelled(path),
             counted(lines, "line")
         ));
     }

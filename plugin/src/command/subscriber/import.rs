@@ -14,7 +14,7 @@ use super::{AccountArgs, take_all};
 use crate::advice;
 use crate::bounded;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
 
@@ -45,7 +45,7 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let wanted = parse(&bounded::text(&self.file, LONGEST)?, &self.file.display().to_string())?;
+        let wanted = parse(&bounded::text(&self.file, LONGEST)?, &spelled(&self.file))?;
         let namespace = self.account.place.namespace(context, self.output == LineFormat::Table)?;
         let signals = context.signals();
         block_on(async {

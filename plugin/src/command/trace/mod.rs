@@ -32,7 +32,7 @@ use super::reported::ReportedLogs;
 use crate::advice::command;
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::outfile;
 use crate::runtime::{block_on, unless_ended};
@@ -295,7 +295,7 @@ fn write_capture(
         |lane: &str| addresses.iter().find(|(_, name)| *name == lane).and_then(|(address, _)| address.parse().ok());
     let written =
         capture::write(path, ladder, known).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-    context.talk().note(format!("{} in {}", counted(written.messages, "message"), path.display()));
+    context.talk().note(format!("{} in {}", counted(written.messages, "message"), spelled(path)));
     if written.cut > 0 {
         let of = counted(written.cut, "message");
         context

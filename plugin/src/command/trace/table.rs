@@ -18,7 +18,7 @@ use super::{NOT_WHOLE, Trace};
 use crate::advice::command;
 use crate::command::logs::Unread;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::output::Format;
 use crate::signal::code;
@@ -237,7 +237,7 @@ impl Trace {
         if let Some(Output::Capture(path)) = &self.output {
             return Err(CliError::Usage(format!(
                 "{} would hold the messages of one call or subscriber: name it; `{}` lists what there is",
-                path.display(),
+                spelled(path),
                 command("trace")
             )));
         }

@@ -9,7 +9,6 @@ use clearwater::backup::Backup;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::EventKind;
-use clearwater::text::printable;
 use clearwater_kube::Cluster;
 use clearwater_kube::backup::{BackupOptions, RestoreOptions, backup, note, restore};
 use clearwater_kube::down::{DownOptions, down};
@@ -22,7 +21,7 @@ use crate::command::backup::{Steps, archive};
 use crate::connection::typed;
 use crate::context::Context;
 use crate::drive::drive;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::question::answered;
 use crate::reporter::{choose, plain};
@@ -69,7 +68,7 @@ impl Passage {
             Some(Stage::Kept) => archive::read(&self.backup).map(Some),
             None => Err(CliError::Refused(format!(
                 "{} is there, and no run through it was interrupted: name a file that does not exist, for what is in this one may be old",
-                printable(&self.backup.display().to_string())
+                spelled(&self.backup)
             ))),
         }
     }
@@ -96,8 +95,7 @@ fn taken_down(losing: &[Component]) -> Vec<Component> {
 
 /// What will be done, and the question.
 fn question(passage: &Passage, kept: Option<&Backup>, losing: &[(Component, String)]) -> String {
-    let file = passage.backup.display().to_string();
-    let file = plain(&file);
+    let file = spelled(&passage.backup);
     let mut steps = Vec::new();
     steps.push(match kept {
         None => format!("keep in {file} what the services tell of subscribers"),
@@ -126,9 +124,9 @@ pub(super) fn run(command: &Up, file: &Path, context: &mut Context) -> Result<u8
         passed(command, &deployment, &cluster, deadline, &passage, kept, &signals).await
     })?;
     if code == exit::OK {
-        context.results().text(&format!("{} may be kept or removed: all of it stands\n", file.display()))?;
+        context.results().text(&format!("{} may be kept or removed: all of it stands\n", spelled(file)))?;
     } else {
-        let same = advice::up(&format!(" --replace-stores --through-backup {}", typed(&file.display().to_string())));
+        let same = advice::up(&format!(" --replace-stores --through-backup {}", typed(&file.to_string_lossy())));
         context.talk().note(format!("`{same}` goes on from here"));
     }
     Ok(code)
@@ -181,7 +179,7 @@ async fn passed(
     if kept.namespace != deployment.namespace() || kept.home_domain != deployment.home_domain() {
         return Err(CliError::Refused(format!(
             "{} is of namespace {} and home domain {}, and the deployment's are {} and {}: nothing was taken down",
-            passage.backup.display(),
+            spelled(&passage.backup),
             kept.namespace,
             kept.home_domain,
             deployment.namespace(),

@@ -129,8 +129,8 @@ fn tls(endpoint: &str, access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>,
 
 pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
     let no_url = |e: BoxError| wrong_endpoint(endpoint, access, FailedAt::new("that is no URL", e), None);
-    let uri: http::Uri = endpoint.parse().map_err(|e: http::uri::InvalidUri| no_url(e.into()))?;
-    let host = uri.host().ok_or_else(|| wrong_endpoint(endpoint, access, "it names no host", None))?.to_owned();
+    let uri = EtcdAccess::address(endpoint).map_err(|why| wrong_endpoint(endpoint, access, why, None))?;
+    let host = uri.host().unwrap_or_default().to_owned();
     let port = uri.port_u16().unwrap_or(CLIENT_PORT);
     let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
     // To a Service of the cluster it goes through the API server. Looked up once: what decides on the password decides on the way.

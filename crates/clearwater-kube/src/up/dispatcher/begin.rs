@@ -192,7 +192,18 @@ async fn looked(
     let until = emitter.began() + options.timeout;
     let cluster = &cluster.before(until);
     let (skew, live) = futures::join!(cluster.clock_skew(), LiveState::look(cluster).boxed());
-    let standing = live.map_err(|error| unseen(&error))?;
+    let standing = match live {
+        Ok(standing) => standing,
+        Err(error) => {
+            // Who may not look is told all that is lacking.
+            if error.is_forbidden() {
+                let lines = rights::check_all(cluster, Task::Up).await;
+                let told = checks::tell(lines, "written", emitter).await;
+                told.map_err(|(outcome, summary)| Stop::unwritten(outcome, summary))?;
+            }
+            return Err(unseen(&error));
+        }
+    };
     let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     if until <= Instant::now() && !options.dry_run {
         let (outcome, summary) = checks::late("written", unseen);

@@ -258,7 +258,7 @@ fn home(path: &Path) -> Vec<&str> {
 /// What the name of a log tells of who wrote it. Anybody may have made it.
 fn of_path(path: &Path) -> LogSource {
     let names: Vec<&str> = path.iter().filter_map(|p| p.to_str()).collect();
-    let name = path.display().to_string();
+    let name = path.to_string_lossy();
     if let Some(NodeLog { namespace, pod, container }) = NodeLog::of(&names) {
         let component = component_of(pod).or_else(|| component_of(container)).map_or("", Component::name);
         let (namespace, container) = (shown(namespace), shown(container));

@@ -30,7 +30,7 @@ use super::writers::Writers;
 use super::{Trace, Unread, write_capture};
 use crate::advice::command;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, spelled};
 use crate::exit;
 use crate::output::Word;
 use crate::signal::{Signals, Stops, code};
@@ -64,7 +64,7 @@ pub(super) fn run(trace: Trace, context: &mut Context) -> Result<u8, CliError> {
     let (words, said) = channel();
     let (mut reading, reader) = context.aside(words.clone());
     let (saving, _) = context.aside(words);
-    let place = trace.from.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let place = trace.from.as_ref().map(spelled).unwrap_or_default();
     let state = State::new(&place, trace.list.failed);
     let calls = Arc::new(Mutex::new(Calls::new(trace.list.subscriber.clone(), trace.reported().cut())));
     let (done, ended) = channel();
@@ -271,7 +271,7 @@ impl Desk {
 
     fn save(&mut self, calls: &BTreeSet<String>, path: &Path) {
         if path.exists() {
-            self.take(Input::Said(format!("{} is there already: choose another name", path.display())));
+            self.take(Input::Said(format!("{} is there already: choose another name", spelled(path))));
             return;
         }
         let (ladder, addresses) = {
