@@ -363,7 +363,7 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
             let answering = policy.with_second_opinion(&client, began, answering);
             let is_good =
                 |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
-            let done = policy.tried(&what, answering, is_good).await;
+            let done = Box::pin(policy.tried(&what, answering, is_good)).await;
             policy.hear(done, began)
         }
     });
@@ -387,8 +387,9 @@ async fn answered(
     if head.status.is_redirection() {
         return Err(NoObject::redirect(format!("{method} {path}"), &head).into());
     }
+    let is_asked_for = is_upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS;
     let is_known = head.status.is_success() || head.status.is_client_error() || head.status.is_server_error();
-    if !is_known && !(is_upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS) {
+    if !is_known && !is_asked_for {
         return Err(
             NoObject::new(format!("{method} {path}"), format!("an answer with the status {}", head.status)).into()
         );

@@ -130,7 +130,7 @@ impl EtcdAccess {
             None | Some("http" | "https") => {}
             Some(other) => return Err(no(&format!("{other} is neither http nor https"))),
         }
-        let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         if uri.host().is_none_or(str::is_empty) {
             return Err(no("it names no host"));
         }
