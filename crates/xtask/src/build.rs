@@ -138,16 +138,23 @@ pub fn shipped(triple: &str) -> anyhow::Result<Shipped> {
     if let Some(commit) = commit() {
         cargo.env(COMMIT, commit);
     }
-    let compiler = format!("CC_{}", triple.replace('-', "_"));
-    if triple.ends_with("-linux-musl") && env::var_os(&compiler).is_none() {
-        // What is in C asks nothing of its library: any compiler for the processor will do.
-        let found = c_compiler(processor_of(triple))?;
-        cargo.env(compiler, found.with_context(|| format!("no compiler of C for {triple}"))?);
+    let variable = triple.replace('-', "_");
+    let compiler = format!("CC_{variable}");
+    if !triple.ends_with("-darwin") && env::var_os(&compiler).is_none() {
+        // For musl any compiler for the processor will do: what is in C asks nothing of its library.
+        let found = c_compiler(triple)?.with_context(|| format!("no compiler of C for {triple}"))?;
+        if is_windows(triple) {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let beside = found.parent().map(Path::to_owned);
+            cargo.env("PATH", env::join_paths(beside.into_iter().chain(env::split_paths(&path)))?);
+            cargo.env(format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()), &found);
+        }
+        cargo.env(compiler, found);
     }
     // They tell what the program is made of.
     cargo.current_dir(root()).env("CARGO_PROFILE_DIST_STRIP", "none");
     ensure!(cargo.status().context("cannot start cargo")?.success(), "the build failed");
-    let with_symbols = target().join(triple).join("dist").join(PLUGIN);
+    let with_symbols = target().join(triple).join("dist").join(program_of(triple));
     let program = with_symbols.with_extension("stripped");
     let libraries = libraries_of_rust()?;
     let mut strip = Command::new(libraries.with_file_name("bin").join("rust-objcopy"));
@@ -170,6 +177,16 @@ fn libraries_of_rust() -> anyhow::Result<PathBuf> {
 /// The processor of a target, as Rust names it.
 pub fn processor_of(triple: &str) -> &str {
     triple.split('-').next().unwrap_or_default()
+}
+
+/// Whether a target is Windows.
+pub fn is_windows(triple: &str) -> bool {
+    triple.contains("-windows-")
+}
+
+/// The program's name where it is built for a target.
+pub fn program_of(triple: &str) -> &'static str {
+    if is_windows(triple) { "kubectl-clearwater.exe" } else { PLUGIN }
 }
 
 fn has_library(triple: &str) -> anyhow::Result<bool> {

@@ -1,4 +1,4 @@
-//! The crates as others get them: packed, unpacked into an empty folder, and built there with README's own words. No
+//! The crates as others get them: packed, unpacked into an empty folder, and built there with the book's own words. No
 //! workspace and no configuration of cargo's stands around them.
 
 use std::fs;
@@ -13,6 +13,8 @@ use crate::workspace::{root, target};
 
 /// What is published, each after what it needs.
 pub const LIBRARIES: [&str; 3] = ["clearwater", "clearwater-sip", "clearwater-kube"];
+/// The page of the book with programs that use them.
+const PAGE: &str = "docs/embedding.md";
 /// Libraries choose no version of Kubernetes; the workspace's own configuration chooses one for them.
 pub const VERSION: &str = "K8S_OPENAPI_ENABLED_VERSION";
 
@@ -56,7 +58,7 @@ impl Outside {
             package.extend(["--package", name]);
         }
         let package = Step::new("embed", "cargo", &package).within(root()).named("pack the crates");
-        [package, Step::call("embed", "unpack them, and write README's programs", |_| self.unpack())]
+        [package, Step::call("embed", "unpack them, and write the book's programs", |_| self.unpack())]
     }
 
     fn unpack(&self) -> anyhow::Result<()> {
@@ -71,11 +73,10 @@ impl Outside {
                 .arg(to);
             ensure!(tar.status().context("cannot start tar")?.success(), "{name} cannot be unpacked");
         }
-        let readme = fs::read_to_string(root().join("README.md"))?;
-        let section = readme.split("\n## ").find(|s| s.starts_with("Embed it\n")).context("README embeds nothing")?;
+        let page = fs::read_to_string(root().join(PAGE))?;
         let blocks: Vec<[String; 2]> =
-            blocks(section, "toml").into_iter().zip(blocks(section, "rust")).map(Into::into).collect();
-        let [model, cluster] = &blocks[..] else { anyhow::bail!("README has {} programs to embed", blocks.len()) };
+            blocks(&page, "toml").into_iter().zip(blocks(&page, "rust")).map(Into::into).collect();
+        let [model, cluster] = &blocks[..] else { anyhow::bail!("{PAGE} has {} programs", blocks.len()) };
         self.program("model", model)?;
         self.program("cluster", cluster)?;
         self.program("lean", &LEAN.map(str::to_owned))?;
@@ -139,7 +140,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     text.split(fence.as_str()).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
 }
 
-/// README's programs are built from the packed crates with the newest version of Kubernetes' types; the oldest is what the
+/// The book's programs are built from the packed crates with the newest version of Kubernetes' types; the oldest is what the
 /// workspace itself is built with.
 pub fn check(outside: &Outside) -> impl Iterator<Item = Step<'_>> {
     outside.pack().into_iter().chain(programs(outside))

@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::build::{Shipped, shipped};
+use crate::build::{Shipped, is_windows, processor_of, shipped};
 use crate::steps::{Steps, say};
 use crate::tools::CARGO_CYCLONEDX;
 use crate::workspace::{root, target};
@@ -45,9 +45,47 @@ pub fn published() -> PathBuf {
     target().join("published")
 }
 
-/// The archive's name, and that of the folder in it.
+/// The archive's name without what tells its kind, and that of the folder in it.
 pub fn name_of(target: &str) -> String {
     format!("kubectl-clearwater-{TAG}-{target}")
+}
+
+/// The archive, as its system's people expect one.
+pub fn archive_of(target: &str) -> String {
+    let ending = if is_windows(target) { "zip" } else { "tar.gz" };
+    format!("{}.{ending}", name_of(target))
+}
+
+/// The package of Debian's form.
+pub fn package_of(target: &str) -> String {
+    format!("kubectl-clearwater_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture_of(target))
+}
+
+/// The image.
+pub fn image_of(target: &str) -> String {
+    format!("kubectl-clearwater-{TAG}-linux-{}.oci.tar", architecture_of(target))
+}
+
+fn bill_of(target: &str) -> String {
+    format!("{}.cdx.json", name_of(target))
+}
+
+/// Everything that is made of a target.
+pub fn files_of(target: &str) -> Vec<String> {
+    let mut files = vec![archive_of(target), bill_of(target)];
+    if is_linux(target) {
+        files.extend([package_of(target), image_of(target)]);
+    }
+    files
+}
+
+fn is_linux(target: &str) -> bool {
+    target.contains("-linux-")
+}
+
+/// Debian's and OCI's name of a target's processor.
+fn architecture_of(target: &str) -> &'static str {
+    if processor_of(target) == "aarch64" { "arm64" } else { "amd64" }
 }
 
 /// Builds for a target and makes all that is published of it, then what tells of everything that is there.
@@ -89,9 +127,9 @@ pub fn make(target: &str) -> Result<Shipped> {
     let built = shipped(target)?;
     let staged = Staged::new(target, &built.program, &folder)?;
     staged.archive()?;
-    if target.contains("-linux-") {
-        debian::package(&staged)?;
-        image::make(&staged)?;
+    if is_linux(target) {
+        debian::package(&staged, target)?;
+        image::make(&staged, target)?;
     }
     bill_of_materials(target, &folder)?;
     staged.clean()?;
@@ -112,7 +150,7 @@ fn bill_of_materials(target: &str, folder: &Path) -> Result<()> {
     // The tool writes one beside the manifest of every member of the workspace.
     let written = |folder: &Path| ["json", "cdx.json"].map(|ending| folder.join(format!("{name}.{ending}")));
     let own = written(&plugin).into_iter().find(|path| path.is_file()).context("cargo-cyclonedx wrote nothing")?;
-    fs::copy(own, folder.join(format!("{}.cdx.json", name_of(target))))?;
+    fs::copy(own, folder.join(bill_of(target)))?;
     for path in members()?.iter().flat_map(|member| written(member)) {
         let _ = fs::remove_file(path);
     }

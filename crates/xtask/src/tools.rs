@@ -91,7 +91,7 @@ pub fn servers() -> anyhow::Result<Option<PathBuf>> {
 
 /// `protoc`: the machine's own, else Debian's. `None` where there is neither.
 pub fn protoc() -> anyhow::Result<Option<PathBuf>> {
-    if Command::new("protoc").arg("--version").output().is_ok_and(|o| o.status.success()) {
+    if is_installed("protoc") {
         return Ok(Some("protoc".into()));
     }
     Ok(unpacked("debian-protoc-1", &PROTOC, &["protoc"])?.map(|bin| bin.join("protoc")))
@@ -105,34 +105,70 @@ pub fn phone() -> anyhow::Result<Option<PathBuf>> {
     Ok(unpacked("debian-phone-2", &PHONE, &["baresip"])?.map(|bin| bin.join("baresip")))
 }
 
-/// A compiler of C for arm64 on other machines, with what it reads and runs.
-const ARM64: [&str; 6] = [
-    "binutils-aarch64-linux-gnu=2.40-*",
-    "cpp-12-aarch64-linux-gnu=12.2.*",
-    "gcc-12-aarch64-linux-gnu=12.2.*",
-    "libc6-dev-arm64-cross=2.36-*",
-    "libgcc-12-dev-arm64-cross=12.2.*",
-    "linux-libc-dev-arm64-cross=6.1.*",
+/// A compiler of C for another system than this one.
+struct Cross {
+    /// How the names of the targets begin and end that it is for.
+    target: (&'static str, &'static str),
+    /// What it is called where it is installed.
+    usual: &'static str,
+    /// Debian's packages, with what it reads and runs.
+    packages: &'static [&'static str],
+    /// Where they are kept.
+    folder: &'static str,
+    /// The compiler in them, and what Rust starts beside it.
+    programs: &'static [&'static str],
+}
+
+const CROSS: [Cross; 2] = [
+    Cross {
+        target: ("aarch64-", "-linux-musl"),
+        usual: "aarch64-linux-gnu-gcc",
+        packages: &[
+            "binutils-aarch64-linux-gnu=2.40-*",
+            "cpp-12-aarch64-linux-gnu=12.2.*",
+            "gcc-12-aarch64-linux-gnu=12.2.*",
+            "libc6-dev-arm64-cross=2.36-*",
+            "libgcc-12-dev-arm64-cross=12.2.*",
+            "linux-libc-dev-arm64-cross=6.1.*",
+        ],
+        folder: "debian-arm64-1",
+        programs: &["aarch64-linux-gnu-gcc-12"],
+    },
+    Cross {
+        target: ("x86_64-", "-windows-gnu"),
+        usual: "x86_64-w64-mingw32-gcc",
+        packages: &[
+            "binutils-mingw-w64-x86-64=2.40-*",
+            "gcc-mingw-w64-x86-64-win32=12.2.*",
+            "gcc-mingw-w64-x86-64-win32-runtime=12.2.*",
+            "mingw-w64-common=10.0.*",
+            "mingw-w64-x86-64-dev=10.0.*",
+        ],
+        folder: "debian-windows-1",
+        programs: &["x86_64-w64-mingw32-gcc-win32", "x86_64-w64-mingw32-as", "x86_64-w64-mingw32-dlltool"],
+    },
 ];
+
+/// A compiler of C for a target of Rust's: `cc` where that is this machine's own. `None` where there is none and no apt.
+pub fn c_compiler(triple: &str) -> anyhow::Result<Option<PathBuf>> {
+    if triple.starts_with(std::env::consts::ARCH) && triple.contains("-linux-") {
+        return Ok(Some("cc".into()));
+    }
+    let is_for = |cross: &&Cross| triple.starts_with(cross.target.0) && triple.ends_with(cross.target.1);
+    let Some(cross) = CROSS.iter().find(is_for) else { return Ok(None) };
+    if is_installed(cross.usual) {
+        return Ok(Some(cross.usual.into()));
+    }
+    Ok(unpacked(cross.folder, cross.packages, cross.programs)?.map(|bin| bin.join(cross.programs[0])))
+}
+
+/// Whether the machine has a program of its own.
+fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success())
+}
 
 /// What runs programs for other processors.
 const EMULATOR: [&str; 1] = ["qemu-user-static=1:7.2+*"];
-
-/// A compiler of C for this processor: `cc` where it is the machine's own. `None` where there is none and no apt.
-pub fn c_compiler(processor: &str) -> anyhow::Result<Option<PathBuf>> {
-    if processor == std::env::consts::ARCH {
-        return Ok(Some("cc".into()));
-    }
-    let name = format!("{processor}-linux-gnu-gcc");
-    if Command::new(&name).arg("--version").output().is_ok_and(|o| o.status.success()) {
-        return Ok(Some(name.into()));
-    }
-    if processor != "aarch64" {
-        return Ok(None);
-    }
-    let program = "aarch64-linux-gnu-gcc-12";
-    Ok(unpacked("debian-arm64-1", &ARM64, &[program])?.map(|bin| bin.join(program)))
-}
 
 /// What runs a program for this processor here: nothing where it is the machine's own.
 pub fn emulator(processor: &str) -> anyhow::Result<Option<PathBuf>> {
@@ -142,6 +178,15 @@ pub fn emulator(processor: &str) -> anyhow::Result<Option<PathBuf>> {
     let program = format!("qemu-{processor}-static");
     let bin = unpacked("debian-emulator-1", &EMULATOR, &[&program])?;
     Ok(Some(bin.context("there is no apt to get qemu with")?.join(program)))
+}
+
+/// What makes archives as Windows reads them.
+pub fn zip() -> anyhow::Result<PathBuf> {
+    if is_installed("zip") {
+        return Ok("zip".into());
+    }
+    let bin = unpacked("debian-zip-1", &["zip=3.0-*"], &["zip"])?;
+    Ok(bin.context("zip is missing, and there is no apt to get it with")?.join("zip"))
 }
 
 /// What reads scripts of shells, with what it needs beyond a bare system.

@@ -3,10 +3,10 @@
 use std::env;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clearwater_e2e::cluster;
 use clearwater_testbed::{Kubectl, Namespace};
 
@@ -26,6 +26,14 @@ pub(crate) fn gone(namespace: Namespace<'_>) -> Result<()> {
     cluster().kubectl().run(["delete", "namespace", namespace.name(), "--timeout=180s"])?;
     drop(namespace);
     Ok(())
+}
+
+/// What a program says; an error with all of it where it fails.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{command:?}: {out}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(out)
 }
 
 /// Microseconds since 1970.

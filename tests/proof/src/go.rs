@@ -34,17 +34,16 @@ pub(crate) fn source(module: &str) -> Result<PathBuf> {
 pub(crate) fn program(module: &str) -> Result<PathBuf> {
     let (path, version) = module.split_once('@').context("a module has a version")?;
     let name = path.rsplit('/').next().unwrap_or(path);
-    let directory = cache_directory()?.join(format!("{name}-{version}"));
-    let program = directory.join(name);
+    let program = cache_directory()?.join(format!("{name}-{version}")).join(name);
     if program.exists() {
         return Ok(program);
     }
-    let built = Command::new("go")
-        .args(["install", module])
-        .env("GOBIN", &directory)
-        .env("GOFLAGS", "-trimpath")
-        .status()
-        .context("cannot start go")?;
-    ensure!(built.success(), "not measured: `go install {module}` failed");
+    // From a module around it: `go install` takes none that replaces or excludes others.
+    let around = tempfile::tempdir()?;
+    let output = program.to_string_lossy();
+    for args in [&["mod", "init", "tool"][..], &["get", module], &["build", "-trimpath", "-o", &output, path]] {
+        let done = Command::new("go").args(args).current_dir(around.path()).status().context("cannot start go")?;
+        ensure!(done.success(), "not measured: `go {}` failed", args.join(" "));
+    }
     Ok(program)
 }

@@ -86,7 +86,7 @@ enum Proof {
     Trace,
     /// Builds, documents and tests each crate as it is published, alone in an empty folder, with every version of
     /// Kubernetes' types; and installs the program as others would. In parts (--only): programs, docs, tests, versions,
-    /// helm, promtool; shipped, or of that: size, installers, root.
+    /// helm, install, promtool, book; shipped, or of that: size, installers, root; elsewhere.
     Release,
     /// Asks Go's own rules which proxy each server of the plugin's table is reached by.
     Proxies,
@@ -130,13 +130,17 @@ fn run(options: &Options) -> anyhow::Result<()> {
 /// A page is written of the whole alone.
 fn release(only: Option<&str>) -> anyhow::Result<()> {
     const SHIPPED: [&str; 4] = ["shipped", "size", "installers", "root"];
+    const ELSEWHERE: &str = "elsewhere";
+    if only.is_none_or(|only| only == ELSEWHERE) {
+        write_page_of(ELSEWHERE, "release --only elsewhere", &shipped::elsewhere()?)?;
+    }
     if only.is_none_or(|only| SHIPPED.contains(&only)) {
         let page = shipped::run(only)?;
         if only.is_none_or(|only| only == "shipped") {
             write_page_of("shipped", "release --only shipped", &page)?;
         }
     }
-    if only.is_some_and(|only| SHIPPED.contains(&only)) {
+    if only.is_some_and(|only| only == ELSEWHERE || SHIPPED.contains(&only)) {
         return Ok(());
     }
     let page = release::run(only)?;

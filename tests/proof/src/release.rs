@@ -32,6 +32,14 @@ pub(crate) fn run(only: Option<&str>) -> anyhow::Result<String> {
         let began = Instant::now();
         validators::helm()?;
         row("charts pass helm lint, and helm template writes what render writes", began)?;
+        let began = Instant::now();
+        validators::package()?;
+        row("a package for NFV orchestrators is made as docs/nfv.md says, and Helm reads its chart", began)?;
+    }
+    if wanted("install") {
+        let began = Instant::now();
+        validators::install()?;
+        row("a chart that Helm installs serves, and goes with it", began)?;
     }
     if wanted("promtool") {
         let began = Instant::now();
@@ -43,7 +51,7 @@ pub(crate) fn run(only: Option<&str>) -> anyhow::Result<String> {
         book::check(tempfile::tempdir()?.path())?;
         row("the book is made, and its links lead to pages that there are", began)?;
     }
-    if only.is_some_and(|only| ["helm", "promtool", "book"].iter().any(|part| part.contains(only))) {
+    if only.is_some_and(|only| ["helm", "install", "promtool", "book"].iter().any(|part| part.contains(only))) {
         return Ok(page);
     }
     let outside = Outside::new()?;
@@ -57,7 +65,7 @@ pub(crate) fn run(only: Option<&str>) -> anyhow::Result<String> {
     if wanted("programs") {
         let began = Instant::now();
         steps.run(programs(&outside))?;
-        row("README's programs are built, and run where they need no cluster", began)?;
+        row("the book's programs are built, and run where they need no cluster", began)?;
     }
     for name in LIBRARIES {
         let folder = outside.unpacked(name);

@@ -1,6 +1,8 @@
 //! What `cargo xtask release` makes, as those take it who install it: weighed, started, and put to krew, Debian, a cluster and
 //! the checkers of what it is made by.
 
+mod debian;
+mod elsewhere;
 mod installers;
 mod parts;
 mod root;
@@ -29,15 +31,17 @@ pub(crate) fn run(only: Option<&str>) -> Result<String> {
     let mut page = String::new();
     if wanted("size") {
         page.push_str(&weighed(&built)?);
+        page.push_str(&files(&target)?);
     }
     writeln!(page, "| what | result |\n|---|---|")?;
-    let archive = release::published().join(format!("{}.tar.gz", release::name_of(&target)));
+    let archive = release::published().join(release::archive_of(&target));
     if wanted("installers") {
         for (what, result) in [
             ("krew installs it by its manifest, which its own validation takes", installers::krew(&archive)?),
             ("the image runs in a pod of the test cluster, as nobody", installers::image()?),
             ("actionlint, with shellcheck, takes the workflow", installers::workflow()?),
             ("shellcheck takes the scripts for shells", installers::scripts(&built.program)?),
+            ("Homebrew's formula is Ruby", installers::formula()?),
             ("cargo takes the packages as they would be published, in order (a dry run)", installers::packages()?),
         ] {
             writeln!(page, "| {what} | {result} |")?;
@@ -48,6 +52,14 @@ pub(crate) fn run(only: Option<&str>) -> Result<String> {
             writeln!(page, "| {what} | {result} |")?;
         }
     }
+    Ok(page)
+}
+
+/// The same for other processors and systems, started by what plays them.
+pub(crate) fn elsewhere() -> Result<String> {
+    let built = release::make(&release::default_target())?;
+    let page = elsewhere::tried(&built)?;
+    release::tell()?;
     Ok(page)
 }
 
@@ -68,6 +80,17 @@ fn weighed(built: &xtask::build::Shipped) -> Result<String> {
         ensure!(median < allowed, "{words:?} took {median:?}");
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
         writeln!(page, "| `{}` | {:.1} | {:.0} |", words.join(" "), ms(median), ms(allowed))?;
+    }
+    page.push('\n');
+    Ok(page)
+}
+
+/// What is published of a target, and how large it is.
+fn files(target: &str) -> Result<String> {
+    let mut page = "| published | bytes |\n|---|---|\n".to_owned();
+    for name in release::files_of(target) {
+        let size = std::fs::metadata(release::published().join(&name)).with_context(|| name.clone())?.len();
+        writeln!(page, "| `{name}` | {size} |")?;
     }
     page.push('\n');
     Ok(page)

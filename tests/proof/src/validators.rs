@@ -1,15 +1,18 @@
-//! What others read of ours, put to their own programs: charts to Helm, rules and metrics to Prometheus.
+//! What others read of ours, put to their own programs: charts to Helm, rules and metrics to Prometheus; and what pages tell
+//! people to type, typed.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use clearwater::yaml;
+use clearwater_e2e::{Plugin, cluster};
+use clearwater_testbed::{Attempt, wait_for};
 use serde_json::Value;
 
-use crate::go;
+use crate::{common, go};
 use xtask::build;
 use xtask::workspace::root;
 
@@ -49,6 +52,58 @@ pub(crate) fn helm() -> Result<()> {
     Ok(())
 }
 
+/// What docs/nfv.md tells people to type makes a package, whose chart Helm takes as it takes the folder.
+pub(crate) fn package() -> Result<()> {
+    let (helm, plugin) = (go::program(go::HELM)?, build::built("dev")?);
+    let page = std::fs::read_to_string(root().join("docs/nfv.md"))?;
+    let block = |language: &str| {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).with_context(|| format!("no {language}"))?;
+        Ok::<_, anyhow::Error>(rest.split("```").next().unwrap_or_default())
+    };
+    let typed: String =
+        block("console")?.lines().filter_map(|l| Some(format!("{}\n", l.strip_prefix("$ ")?))).collect();
+    let typed = typed.replace("kubectl clearwater", &plugin.to_string_lossy());
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("clearwater.yaml"), "apiVersion: clearwater/v1\nnamespace: ims\n")?;
+    std::fs::write(folder.path().join("vnfd.yaml"), block("yaml")?)?;
+    let done = Command::new("sh").args(["-euc", &typed]).current_dir(folder.path()).output()?;
+    ensure!(done.status.success(), "{typed}{}", String::from_utf8_lossy(&done.stderr));
+    let within = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let template = |chart: &str| said(&helm, &["template", "clearwater", &within(chart), "--namespace", "ims"]);
+    ensure!(template("csar/Artifacts/clearwater.tgz")? == template("chart")?, "the packed chart is another");
+    let told: Value = yaml::read_one(&std::fs::read_to_string(within("csar/Definitions/vnfd.yaml"))?)?;
+    let chart = &told["topology_template"]["node_templates"]["clearwater"]["artifacts"]["clearwater"]["file"];
+    let chart = Path::new("csar/Definitions").join(chart.as_str().context("the descriptor names a chart")?);
+    ensure!(folder.path().join(&chart).is_file(), "the descriptor leads to {}", chart.display());
+    Ok(())
+}
+
+/// A chart that Helm installed serves, and goes with it.
+pub(crate) fn install() -> Result<()> {
+    let helm = go::program(go::HELM)?;
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-prove-helm")?;
+    let (kubectl, name) = (namespace.kubectl(), namespace.name());
+    let plugin = Plugin::new(cluster, name)?.with_program(&build::built("dev")?);
+    let keys = ["signup_key", "turn_workaround", "ellis_api_key", "ellis_cookie_key"];
+    let keys = keys.map(|key| format!("--from-literal={key}=0123456789abcdef"));
+    kubectl.run(["create", "secret", "generic", "mine"].into_iter().chain(keys.iter().map(String::as_str)))?;
+    let folder = tempfile::tempdir()?;
+    let chart = folder.path().join("chart").to_string_lossy().into_owned();
+    plugin.run(&["render", "--set", "keys.secret=mine", "--dir", &chart, "--helm"])?.expect(0)?;
+    let kubeconfig = cluster.local()?.layout().kubeconfig().to_string_lossy().into_owned();
+    let helm = |args: &[&str]| said(&helm, &[args, &["--namespace", name, "--kubeconfig", &kubeconfig]].concat());
+    helm(&["install", "clearwater", &chart])?;
+    wait_for("what Helm installed to serve", std::time::Duration::from_secs(300), || {
+        let seen = plugin.run(&["status"])?;
+        Ok(if seen.code == 0 { Attempt::Done(()) } else { Attempt::NotYet(seen.out) })
+    })?;
+    helm(&["uninstall", "clearwater"])?;
+    let left = kubectl.run(["get", "deployments,statefulsets,services", "--output=name"])?;
+    ensure!(left.trim().is_empty(), "Helm left {left}");
+    Ok(())
+}
+
 /// The alerts are rules that fire when they should, and what `status --metrics` tells is what Prometheus reads.
 pub(crate) fn promtool() -> Result<()> {
     const METRICS: &str = "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__what_was_seen_is_told_whole_and_in_order.snap";
@@ -76,10 +131,5 @@ fn objects(text: &str) -> Result<BTreeMap<(String, String), Value>> {
 }
 
 fn said(program: &Path, args: &[&str]) -> Result<String> {
-    let Output { status, stdout, stderr } =
-        Command::new(program).args(args).output().with_context(|| format!("cannot start {}", program.display()))?;
-    let text = String::from_utf8_lossy(&stdout).into_owned();
-    let program = PathBuf::from(program.file_name().unwrap_or_default());
-    ensure!(status.success(), "{} {args:?}: {text}{}", program.display(), String::from_utf8_lossy(&stderr));
-    Ok(text)
+    common::said(Command::new(program).args(args))
 }

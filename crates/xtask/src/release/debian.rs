@@ -3,8 +3,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::run_quietly;
 use super::staged::{Staged, write};
+use super::{architecture_of, package_of, run_quietly};
 use crate::workspace::root;
 
 /// Scripts of shells for the program called by its own name, and where Debian's shells look for them.
@@ -15,7 +15,7 @@ const SHELLS: [(&str, &str); 3] = [
 ];
 
 /// Makes the package of Debian's form.
-pub(super) fn package(staged: &Staged) -> Result<()> {
+pub(super) fn package(staged: &Staged, target: &str) -> Result<()> {
     let tree = staged.scratch("deb")?;
     for program in ["kubectl-clearwater", "kubectl_complete-clearwater"] {
         staged.put(program, &tree.join("usr/bin").join(program))?;
@@ -32,9 +32,8 @@ pub(super) fn package(staged: &Staged) -> Result<()> {
     staged.put("README.md", &docs.join("README.md"))?;
     write(&docs.join("copyright"), copyright()?)?;
     let size = fs::metadata(tree.join("usr/bin/kubectl-clearwater"))?.len().div_ceil(1024);
-    write(&tree.join("DEBIAN/control"), control(staged.processor, size))?;
-    let to =
-        staged.published.join(format!("kubectl-clearwater_{}_{}.deb", env!("CARGO_PKG_VERSION"), staged.processor));
+    write(&tree.join("DEBIAN/control"), control(architecture_of(target), size))?;
+    let to = staged.published.join(package_of(target));
     let mut tool = Command::new("dpkg-deb");
     tool.args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree).arg(to).env("SOURCE_DATE_EPOCH", &staged.time);
     run_quietly(&mut tool)

@@ -5,14 +5,14 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::staged::{Staged, write};
-use super::{TAG, run_quietly, said, sha256};
+use super::{TAG, architecture_of, image_of, run_quietly, said, sha256};
 
 /// Who the program is in its container: nobody of the node's.
 const USER: &str = "65532:65532";
 
 /// Writes an image with the program alone, as an OCI layout in a tar file: `ctr images import`, `podman load` and
 /// `skopeo copy oci-archive:` read it.
-pub(super) fn make(staged: &Staged) -> Result<()> {
+pub(super) fn make(staged: &Staged, target: &str) -> Result<()> {
     let tree = staged.scratch("root")?;
     staged.put("kubectl-clearwater", &tree.join("usr/bin/kubectl-clearwater"))?;
     for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
@@ -28,10 +28,10 @@ pub(super) fn make(staged: &Staged) -> Result<()> {
     run_quietly(Command::new("gzip").args(["--no-name", "--best"]).arg(&layer))?;
     let layer = blob(&layout, &fs::read(layer.with_extension("tar.gz"))?)?;
     let created = said(Command::new("date").args(["--utc", "--date", &format!("@{}", staged.time), "+%FT%TZ"]))?;
-    let config = blob(&layout, config(staged.processor, created.trim(), &unpacked).as_bytes())?;
+    let config = blob(&layout, config(architecture_of(target), created.trim(), &unpacked).as_bytes())?;
     let manifest = blob(&layout, manifest(&config, &layer).as_bytes())?;
-    write_layout(&layout, staged.processor, &manifest)?;
-    let to = staged.published.join(format!("kubectl-clearwater-{TAG}-linux-{}.oci.tar", staged.processor));
+    write_layout(&layout, architecture_of(target), &manifest)?;
+    let to = staged.published.join(image_of(target));
     staged.tar(&layout, &["oci-layout", "index.json", "blobs"], &to, &[])
 }
 

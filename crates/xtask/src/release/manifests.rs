@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{TAG, name_of};
+use super::{TAG, archive_of};
 use crate::workspace::root;
 
 /// Where releases are downloaded from.
@@ -44,7 +44,7 @@ fn formula(sums: &BTreeMap<String, String>) -> String {
         let blocks: String = PROCESSORS
             .iter()
             .filter_map(|(processor, of_rust)| {
-                let archive = format!("{}.tar.gz", name_of(&format!("{of_rust}-{of_target}")));
+                let archive = archive_of(&format!("{of_rust}-{of_target}"));
                 let sum = sums.get(&archive)?;
                 Some(format!(
                     "    on_{processor} do\n      url \"{DOWNLOADS}/{TAG}/{archive}\"\n      sha256 \"{sum}\"\n    end\n"
@@ -81,23 +81,76 @@ end
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::is_windows;
+
+    /// What the workflow builds for.
+    const TARGETS: [&str; 5] = [
+        "x86_64-unknown-linux-musl",
+        "aarch64-unknown-linux-musl",
+        "x86_64-pc-windows-gnu",
+        "x86_64-apple-darwin",
+        "aarch64-apple-darwin",
+    ];
 
     fn sums(targets: &[&str]) -> BTreeMap<String, String> {
-        targets.iter().map(|t| (format!("{}.tar.gz", name_of(t)), "0".repeat(64))).collect()
+        targets.iter().map(|t| (archive_of(t), "0".repeat(64))).collect()
+    }
+
+    fn read(path: &str) -> String {
+        fs::read_to_string(root().join(path)).unwrap()
+    }
+
+    #[test]
+    fn the_workflow_builds_what_is_told_of() {
+        let workflow = read(".github/workflows/release.yaml");
+        let built: Vec<&str> =
+            workflow.split("{target: ").skip(1).filter_map(|rest| Some(rest.split_once(',')?.0)).collect();
+        assert_eq!(built, TARGETS);
     }
 
     #[test]
     fn krew_is_told_of_the_archives_that_there_are() {
-        let template = fs::read_to_string(root().join(".krew.yaml")).unwrap();
-        let all =
-            ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl", "x86_64-apple-darwin", "aarch64-apple-darwin"];
-        let text = krew(&template, &sums(&all)).unwrap();
-        assert_eq!(text.matches("- selector:").count(), 4, "{text}");
+        let template = read(".krew.yaml");
+        let text = krew(&template, &sums(&TARGETS)).unwrap();
+        assert_eq!(text.matches("- selector:").count(), TARGETS.len(), "{text}");
         assert!(!text.contains("{{") && text.contains(&format!("version: {TAG}\n")), "{text}");
-        let text = krew(&template, &sums(&all[..1])).unwrap();
+        let text = krew(&template, &sums(&TARGETS[..1])).unwrap();
         assert_eq!((text.matches("- selector:").count(), text.matches("sha256: 0").count()), (1, 1), "{text}");
         let address = format!("{DOWNLOADS}/{TAG}/kubectl-clearwater-{TAG}-x86_64-unknown-linux-musl.tar.gz\n");
         assert!(text.contains(&address), "{text}");
+    }
+
+    /// cargo-binstall asks by the target that cargo builds for: on Windows that is mostly Microsoft's.
+    #[test]
+    fn binstall_finds_the_archives_that_there_are() {
+        let manifest = read("plugin/Cargo.toml");
+        let told = |target: &str, key: &str| {
+            let section = |name: &str| manifest.split_once(name).map(|(_, rest)| rest.split("\n[").next().unwrap());
+            let own = section(&format!("[package.metadata.binstall.overrides.{target}]\n"));
+            let value = |section: &str| {
+                let line = section.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")))?;
+                Some(line.trim_end_matches('"').to_owned())
+            };
+            let told =
+                own.and_then(value).or_else(|| section("[package.metadata.binstall]\n").and_then(value)).unwrap();
+            [
+                ("repo", env!("CARGO_PKG_REPOSITORY")),
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("name", "kubectl-clearwater"),
+                ("target", target),
+            ]
+            .iter()
+            .fold(told, |text, (key, value)| text.replace(&format!("{{ {key} }}"), value))
+        };
+        let microsofts = "x86_64-pc-windows-msvc";
+        for (target, of) in TARGETS.map(|t| (t, t)).into_iter().chain([(microsofts, "x86_64-pc-windows-gnu")]) {
+            let archive = archive_of(of);
+            assert_eq!(told(target, "pkg-url"), format!("{DOWNLOADS}/{TAG}/{archive}"), "{target}");
+            let folder = told(target, "bin-dir");
+            assert!(archive.starts_with(folder.split('/').next().unwrap()), "{target}: {folder}");
+            let kind = if is_windows(of) { "zip" } else { "tgz" };
+            assert_eq!(told(target, "pkg-fmt"), kind, "{target}");
+        }
     }
 
     #[test]

@@ -5,22 +5,22 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{name_of, run_quietly, said};
-use crate::build::processor_of;
-use crate::tools::emulator;
+use super::{archive_of, name_of, run_quietly, said};
+use crate::build::{is_windows, processor_of, program_of};
+use crate::tools::{emulator, zip};
 use crate::workspace::root;
 
 /// What stands in every archive, in a folder, with the time that all its files have.
 #[derive(Debug)]
 pub(super) struct Staged {
-    /// Debian's and OCI's name of the processor.
-    pub(super) processor: &'static str,
     /// Where it stands.
     pub(super) folder: PathBuf,
     /// Where archives go.
     pub(super) published: PathBuf,
-    /// The archive's name without what follows the dot.
-    pub(super) name: String,
+    /// Its name.
+    name: String,
+    /// The archive's.
+    archive: String,
     /// Seconds since 1970: when the commit was made.
     pub(super) time: String,
     scratch: tempfile::TempDir,
@@ -28,26 +28,29 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Lays the program out with its licences, its manual and what kubectl's completion asks for.
+    /// Lays the program out with its licences, and where it can be started here with its manual and what kubectl's completion
+    /// asks for.
     pub(super) fn new(target: &str, program: &Path, published: &Path) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix(".staged-").tempdir_in(published)?;
         let name = name_of(target);
         let folder = scratch.path().join(&name);
         fs::create_dir(&folder)?;
-        fs::copy(program, folder.join("kubectl-clearwater"))?;
+        fs::copy(program, folder.join(program_of(target)))?;
         for file in ["LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
             fs::copy(root().join(file), folder.join(file))?;
         }
-        let processor = processor_of(target);
         let staged = Self {
-            processor: if processor == "aarch64" { "arm64" } else { "amd64" },
             folder,
             published: published.to_owned(),
             name,
+            archive: archive_of(target),
             time: commit_time()?,
             scratch,
-            emulator: emulator(processor)?,
+            emulator: emulator(processor_of(target))?,
         };
+        if is_windows(target) {
+            return Ok(staged);
+        }
         let to = |name: &str| staged.folder.join(name).to_string_lossy().into_owned();
         staged.said(&["man", "--dir", &to("man1")])?;
         staged.said(&["completion", "install", "--dir", &to(".")])?;
@@ -56,8 +59,24 @@ impl Staged {
 
     /// The archive.
     pub(super) fn archive(&self) -> Result<()> {
-        let to = self.published.join(format!("{}.tar.gz", self.name));
-        self.tar(self.scratch.path(), &[&self.name], &to, &["--use-compress-program", "gzip --no-name --best"])
+        let to = self.published.join(&self.archive);
+        if to.extension().is_none_or(|ending| ending != "zip") {
+            return self.tar(
+                self.scratch.path(),
+                &[&self.name],
+                &to,
+                &["--use-compress-program", "gzip --no-name --best"],
+            );
+        }
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(&self.folder)?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
+        files.sort();
+        run_quietly(Command::new("touch").arg(format!("--date=@{}", self.time)).args(&files))?;
+        // One that is there would be added to.
+        let _ = fs::remove_file(&to);
+        let mut zip = Command::new(zip()?);
+        zip.args(["--quiet", "--no-extra", "-9"]).arg(to).current_dir(self.scratch.path()).env("TZ", "UTC");
+        run_quietly(zip.args(files.iter().filter_map(|file| file.strip_prefix(self.scratch.path()).ok())))
     }
 
     /// A tar file of files and folders `what` in `within`: the same bytes each time.

@@ -3,12 +3,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clearwater_e2e::cluster;
-use clearwater_testbed::image::{Archive, architecture};
+use clearwater_testbed::image::Archive;
 use clearwater_testbed::standins;
-use xtask::release::{TAG, published};
+use xtask::release::{default_target, image_of, published};
 use xtask::tools::shellcheck;
 use xtask::workspace::root;
 
+use super::debian::Debian;
+use crate::common::said;
 use crate::go;
 
 /// krew reads the manifest as its index would hold it, and installs the archive that it names.
@@ -24,8 +26,7 @@ pub(super) fn krew(archive: &Path) -> Result<String> {
 
 /// The image is given to the nodes and run.
 pub(super) fn image() -> Result<String> {
-    let archive =
-        Archive::open(published().join(format!("kubectl-clearwater-{TAG}-linux-{}.oci.tar", architecture())))?;
+    let archive = Archive::open(published().join(image_of(&default_target())))?;
     let (name, _) = archive.images.first().context("an archive without an image")?.clone();
     let cluster = cluster();
     standins::import(cluster.local()?.layout(), &archive)?;
@@ -59,6 +60,13 @@ pub(super) fn scripts(program: &Path) -> Result<String> {
     Ok("nothing found".to_owned())
 }
 
+/// Homebrew's formula is Ruby. Homebrew itself is not here.
+pub(super) fn formula() -> Result<String> {
+    let root = Debian::with("ruby")?;
+    std::fs::copy(published().join("kubectl-clearwater.rb"), root.within("tmp/formula.rb"))?;
+    Ok(root.said(&["ruby", "-wc", "/tmp/formula.rb"])?.trim().to_owned())
+}
+
 /// What `cargo publish` would upload.
 pub(super) fn packages() -> Result<String> {
     let mut cargo = Command::new("cargo");
@@ -78,12 +86,4 @@ fn first_line(text: &str, begins: &str) -> Result<String> {
     let line = text.lines().next().unwrap_or_default();
     ensure!(line.starts_with(begins), "{text}");
     Ok(format!("`{line}`"))
-}
-
-/// What a program says; an error with all of it where it fails.
-pub(super) fn said(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "{command:?}: {out}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(out)
 }

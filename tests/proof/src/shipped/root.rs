@@ -1,18 +1,14 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clearwater_e2e::cluster;
-use clearwater_testbed::image::architecture;
-use xtask::release::published;
+use xtask::release::{self, published};
 
-use super::installers::said;
+use super::debian::Debian;
 
-/// The suite, and what it holds beside the smallest Debian: what kubectl's own completion needs in bash, and other shells.
-const SUITE: &str = "bookworm";
+/// What kubectl's own completion needs in bash, and other shells.
 const SHELLS: &str = "bash-completion,fish,zsh";
 
 /// What kubectl's own script for bash offers when TAB is pressed after a line.
@@ -44,42 +40,17 @@ print -r -- "$shown"
 zpty -d shell
 "#;
 
-/// Runs a program in a root with its own /proc, which goes with it.
-const INSIDE: &str = r#"mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@""#;
-
-/// A Debian in a folder.
-struct Root<'a>(&'a Path);
-
-impl Root<'_> {
-    fn said(&self, words: &[&str]) -> Result<String> {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", INSIDE]).arg(self.0).args(words);
-        command
-            .env_clear()
-            .env("HOME", "/root")
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        said(&mut command)
-    }
-
-    /// What bash offers after a line, by kubectl's completion.
-    fn bash(&self, line: &str) -> Result<Vec<String>> {
-        let offered = self.said(&["bash", "--norc", "-c", BASH, "-", line])?;
-        Ok(offered.lines().map(|line| line.trim_end().to_owned()).collect())
-    }
+/// What bash offers after a line, by kubectl's completion.
+fn bash(root: &Debian, line: &str) -> Result<Vec<String>> {
+    let offered = root.said(&["bash", "--norc", "-c", BASH, "-", line])?;
+    Ok(offered.lines().map(|line| line.trim_end().to_owned()).collect())
 }
 
 /// From a Debian with nothing but kubectl: the archive, `up` on the test cluster, completion; then the package.
 pub(super) fn tried(archive: &Path) -> Result<Vec<(&'static str, String)>> {
     let cluster = cluster();
-    let folder = tempfile::tempdir()?;
-    let root = Root(folder.path());
-    // apt gives up its rights, and has to see the folder then.
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    let mut debian = Command::new("mmdebstrap");
-    debian.args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"]);
-    said(debian.arg(format!("--include={SHELLS}")).arg(SUITE).arg(folder.path()))
-        .context("`cargo xtask standins build` installs mmdebstrap")?;
-    let within = |path: &str| folder.path().join(path);
+    let root = Debian::with(SHELLS)?;
+    let within = |path: &str| root.within(path);
     fs::copy(cluster.kubectl().program(), within("usr/local/bin/kubectl"))?;
     fs::create_dir_all(within("root/.kube"))?;
     fs::copy(cluster.local()?.layout().kubeconfig(), within("root/.kube/config"))?;
@@ -110,7 +81,7 @@ pub(super) fn tried(archive: &Path) -> Result<Vec<(&'static str, String)>> {
         ("kubectl clearwater up --create", "--create-namespace"),
         (&format!("kubectl clearwater status -n {}", &name[..name.len() - 2]), name),
     ] {
-        let offered = root.bash(line)?;
+        let offered = bash(&root, line)?;
         ensure!(offered == [expected], "bash offers {offered:?} after {line:?}");
     }
     let began = Instant::now();
@@ -121,14 +92,14 @@ pub(super) fn tried(archive: &Path) -> Result<Vec<(&'static str, String)>> {
         format!("{} ms for the namespaces, with the start of the root", began.elapsed().as_millis()),
     ));
     fs::rename(within("root/.kube/config"), within("root/.kube/away"))?;
-    let silent = root.bash("kubectl clearwater status -n ")?;
+    let silent = bash(&root, "kubectl clearwater status -n ")?;
     ensure!(silent.iter().all(String::is_empty), "without a cluster: {silent:?}");
 
     root.said(&["sh", "-c", "rm /usr/local/bin/kubectl*clearwater"])?;
-    let package = format!("kubectl-clearwater_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture());
+    let package = release::package_of(&release::default_target());
     fs::copy(published().join(&package), within("tmp").join(&package))?;
     root.said(&["dpkg", "--install", &format!("/tmp/{package}")])?;
-    let fish = |line: &str| root.said(&["fish", "--no-config", "-c", FISH, line]);
+    let fish = |line: &str| root.said(&["fish", "-c", FISH, line]);
     ensure!(fish("kubectl clearwater sca")?.starts_with("scale\t"), "fish, of kubectl");
     ensure!(fish("kubectl-clearwater sca")?.starts_with("scale\t"), "fish, by its own name");
     for name in ["kubectl clearwater", "kubectl-clearwater"] {
