@@ -169,6 +169,24 @@ fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, 
     Ok(Some((first, offer, body)))
 }
 
+impl Manners {
+    /// Those that a request meets, before which there were so many.
+    fn at(self, before: usize, method: &str, target: &str) -> Self {
+        match self {
+            Self::Expiring(after) if before >= after => Self::Unauthorized,
+            Self::Dying(after) if before >= after => Self::Silent,
+            Self::Dying(_) => Self::Answering,
+            Self::But(resource, its) if asked(target).is_some_and(|a| a.is(resource)) => *its,
+            Self::But(..) => Self::Answering,
+            Self::ButWrites(its) => {
+                let tries = target.contains("/selfsubject") || target.contains("dryRun=");
+                if method == "GET" || tries { Self::Answering } else { *its }
+            }
+            other => other,
+        }
+    }
+}
+
 fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut lines = BufReader::new(stream);
@@ -186,23 +204,7 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
             (code, status)
         };
         let failed = |code: u16, reason: &str| refused(code, reason, reason);
-        let manners = match manners {
-            Manners::Expiring(after) if before >= after => Manners::Unauthorized,
-            Manners::Dying(after) => {
-                if before >= after {
-                    Manners::Silent
-                } else {
-                    Manners::Answering
-                }
-            }
-            Manners::But(resource, its) if asked(target).is_some_and(|a| a.is(resource)) => *its,
-            Manners::But(..) => Manners::Answering,
-            Manners::ButWrites(its) => {
-                let tries = target.contains("/selfsubject") || target.contains("dryRun=");
-                if method == "GET" || tries { Manners::Answering } else { *its }
-            }
-            other => other,
-        };
+        let manners = manners.at(before, method, target);
         let (code, answer) = match manners {
             Manners::Silent | Manners::Dripping | Manners::Flooding => return endless(manners, &mut lines, &mut out),
             Manners::HangingUp | Manners::Mute | Manners::Gushing | Manners::Trickling => {
