@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ending::{Asked, Broken, Cover, Ending, Lack, Told, depth, has_credentials, tag};
+use super::ending::{Asked, Broken, Cover, Ending, Lack, Told, branch, depth, has_credentials, mark, tag};
 use super::{Direction, Identity, SipMessage, Traced};
 use crate::names::named;
 use crate::text::Printable;
@@ -178,6 +178,7 @@ impl Dialogs {
             status: message.status(),
             text: line.trim_start_matches("SIP/2.0 "),
             tags: (&tags.0, &tags.1),
+            branch: mark(branch(&message.header("Via").unwrap_or_default())),
             depth: depth(message),
             has_credentials: has_credentials(message),
             is_sent: message.direction != Direction::Received,

@@ -1,12 +1,15 @@
 //! How what was asked under one Call-ID ended: the one judgement of which the list and the drawing of a call are made.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Direction, SipMessage};
 use crate::text::Printable;
 
+/// The most branches of one request that are kept, of each kind.
+const MOST_BRANCHES: usize = 64;
 /// The most requests of one call that are kept, those that were told of first and last: a registration is refreshed for years.
 const MOST: usize = 32;
 /// How far the clocks of two programs may be apart, for what began when logs were cut.
@@ -30,6 +33,8 @@ pub(super) struct Told<'m> {
     pub(super) text: &'m str,
     /// The tags of who asks and of whom it is for; empty where there is none.
     pub(super) tags: (&'m str, &'m str),
+    /// The [`mark`] of the topmost Via's branch.
+    pub(super) branch: u64,
     pub(super) depth: u16,
     pub(super) has_credentials: bool,
     pub(super) is_sent: bool,
@@ -46,6 +51,26 @@ pub(super) fn depth(message: &SipMessage<'_>) -> u16 {
     let vias: usize = message.headers("Via").map(|via| via.split(',').count()).sum();
     let inside = if message.direction == Direction::Internal { INSIDE } else { 0 };
     u16::try_from(vias).unwrap_or(u16::MAX).saturating_add(inside)
+}
+
+/// A few bytes by which something is known again.
+pub(super) fn mark(of: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Keeps a branch.
+fn keep(branches: &mut Vec<u64>, branch: u64) {
+    if branches.len() < MOST_BRANCHES && !branches.contains(&branch) {
+        branches.push(branch);
+    }
+}
+
+/// The branch of the topmost Via; a header field may hold several, with commas between (RFC 3261 §7.3.1).
+pub(super) fn branch(via: &str) -> &str {
+    let topmost = via.split(',').next().unwrap_or_default();
+    topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim()
 }
 
 /// The tag of a From or To field; empty where it has none.
@@ -87,8 +112,13 @@ pub(super) struct Asked {
     is_told: bool,
     is_seen: bool,
     has_credentials: bool,
-    has_ack: bool,
-    is_cancelled: bool,
+    /// Whether anybody on its way was told that it is terminated (487).
+    is_terminated: bool,
+    /// Its branch where it is nearest to who asked, and the branches of its CANCELs, of its ACKs and of where it was refused.
+    branch: u64,
+    cancels: Vec<u64>,
+    acks: Vec<u64>,
+    refused: Vec<u64>,
     /// The tag of who accepted it, and how often that was logged by who sent it and by who got it.
     accepted: (Printable, [u8; 2]),
 }
@@ -107,7 +137,7 @@ impl Asked {
             return;
         }
         if told.depth < self.depth {
-            (self.depth, self.began, self.answer) = (told.depth, told.time, None);
+            (self.depth, self.branch, self.began, self.answer) = (told.depth, told.branch, told.time, None);
             self.accepted = (Printable::default(), [0, 0]);
         }
         self.began = self.began.min(told.time);
@@ -134,9 +164,20 @@ impl Asked {
         }
     }
 
-    /// Whether it was accepted again and again, and nobody acknowledged that (RFC 3261 §13.3.1.4).
+    /// Whether it was accepted again and again, and nobody acknowledged that (RFC 3261 §13.3.1.4). The ACK of a refusal has the
+    /// branch of what was refused (§17.1.1.3).
     fn is_unacknowledged(&self) -> bool {
-        self.method == "INVITE" && !self.has_ack && self.accepted.1.iter().any(|times| *times > 1)
+        let has_ack = self.acks.iter().any(|branch| !self.refused.contains(branch));
+        self.method == "INVITE" && !has_ack && self.accepted.1.iter().any(|times| *times > 1)
+    }
+
+    /// Whether whoever asked gave it up, and was told that; or was told what somebody else had said before.
+    fn is_given_up(&self) -> bool {
+        match self.answer {
+            Some((487, _)) => !self.cancels.is_empty(),
+            Some((300.., _)) => self.is_terminated && self.cancels.contains(&self.branch),
+            _ => false,
+        }
     }
 }
 
@@ -237,8 +278,11 @@ impl Ending {
                 is_told: false,
                 is_seen: false,
                 has_credentials: false,
-                has_ack: false,
-                is_cancelled: false,
+                is_terminated: false,
+                branch: 0,
+                cancels: Vec::new(),
+                acks: Vec::new(),
+                refused: Vec::new(),
                 accepted: (Printable::default(), [0, 0]),
             });
             self.asked.len() - 1
@@ -247,9 +291,16 @@ impl Ending {
         (asked.first, asked.last) = (asked.first.min(told.time), asked.last.max(told.time));
         asked.is_told |= told.status.is_none();
         match told.method {
-            "ACK" => asked.has_ack = true,
-            "CANCEL" => asked.is_cancelled |= told.status.is_none(),
-            _ => asked.take(told),
+            "ACK" => keep(&mut asked.acks, told.branch),
+            "CANCEL" if told.status.is_none() => keep(&mut asked.cancels, told.branch),
+            "CANCEL" => {}
+            method => {
+                asked.is_terminated |= told.status == Some(487);
+                if method == "INVITE" && told.status >= Some(300) {
+                    keep(&mut asked.refused, told.branch);
+                }
+                asked.take(told);
+            }
         }
     }
 
@@ -267,8 +318,7 @@ impl Ending {
 
     /// Whether who began it gave it up.
     pub(super) fn is_cancelled(&self) -> bool {
-        self.asked_first()
-            .is_some_and(|a| a.is_cancelled && a.answer.as_ref().is_some_and(|(status, _)| *status == 487))
+        self.asked_first().is_some_and(Asked::is_given_up)
     }
 
     /// What of it may be missing in logs of a cover: its beginning, where they were cut and its call began before, or what it
@@ -303,10 +353,10 @@ impl Ending {
                 None => one.is_seen.then_some(Broken::Unanswered),
                 Some(..300) => one.is_unacknowledged().then_some(Broken::Unacknowledged),
                 Some(300..=399) => None,
+                Some(_) if one.is_given_up() => None,
                 // Whoever tries again is told then.
                 Some(401 | 407) if later.next().is_some() => None,
                 Some(401 | 407) if !one.has_credentials => Some(Broken::Challenged),
-                Some(487) if one.is_cancelled => None,
                 Some(_) => Some(Broken::Refused),
             };
             Some((one, how?))

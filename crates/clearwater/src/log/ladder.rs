@@ -107,6 +107,12 @@ pub struct LadderHop {
     /// The whole message, where these are kept ([`Sketch::with_messages`]).
     pub message: Option<Bytes>,
     branch: Printable,
+    /// What its Vias say, all of them and those below the topmost: of what it came of, or what came of it, one tells what the
+    /// other does.
+    path: u64,
+    below: u64,
+    /// What its receiver called it in memory, where that is told: a message that is logged twice has one name.
+    name: Option<u64>,
     /// The tags of who asks and of whom it is for.
     tags: (Printable, Printable),
     /// How many hops it is from who asks, as far as it tells.
@@ -157,6 +163,8 @@ pub struct LadderNote {
     /// The line, without time and level.
     pub text: Printable,
     logged: Logging,
+    /// Whether it is known to be of what is drawn, and not only near.
+    is_sure: bool,
     /// How many messages stand above it.
     above: usize,
 }
@@ -254,7 +262,7 @@ impl Ladder {
         self.lanes.iter().filter_map(|lane| Some((lane, self.whole_name(lane)?)))
     }
 
-    /// The messages: each column's in its order, and none above what it came of.
+    /// The messages: none above what it came of, and else each column's in its order.
     pub fn hops(&self) -> &[LadderHop] {
         &self.hops
     }
@@ -300,12 +308,16 @@ impl Ladder {
         self.lanes = all.filter(|lane| known.insert((*lane).clone())).cloned().collect();
     }
 
-    /// What was logged before a message went out, and may be why: an error of who sent it, or else of another; or else a
-    /// warning. Within a second of it, and the last where there are several.
+    /// What was logged of a call before a message went out, and may be why: an error of who sent it, or else of another; or else
+    /// a warning. Within a second of it, and the last where there are several. Why a peer said something that logged nothing of
+    /// it, no other tells.
     pub fn cause(&self, of: &LadderHop) -> Option<&LadderNote> {
+        of.sent?;
         let place = self.hops.iter().position(|hop| std::ptr::eq(hop, of) || hop == of)?;
         let is_near = |note: &&LadderNote| {
-            note.above <= place && note.time.duration_since(of.time).abs() <= SignedDuration::from_secs(1)
+            note.is_sure
+                && note.above <= place
+                && note.time.duration_since(of.time).abs() <= SignedDuration::from_secs(1)
         };
         let grave = self.notes.iter().filter(|note| note.is_grave()).filter(is_near);
         // Of equals `max_by_key` takes the last.
@@ -321,12 +333,6 @@ impl Ladder {
             (None, _) => notes.next().map(Step::Note),
         })
     }
-}
-
-/// The branch of the topmost Via; a header field may hold several, with commas between (RFC 3261 §7.3.1).
-fn branch(via: &str) -> &str {
-    let topmost = via.split(',').next().unwrap_or_default();
-    topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim()
 }
 
 #[cfg(test)]

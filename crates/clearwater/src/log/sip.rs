@@ -75,6 +75,13 @@ impl<'a> SipMessage<'a> {
         std::str::from_utf8(&before[before.len() - digits..]).ok()?.parse().ok()
     }
 
+    /// What the program that wrote a head calls the message in its memory: `rdata0x7f188a7a5340`. A message that it logs twice has
+    /// one name, and one that comes when it is gone may have the same.
+    pub(super) fn name_in_memory(head: &[u8]) -> Option<&[u8]> {
+        let at = memmem::rfind(head, b"(rdata0x")? + 1;
+        head[at..].split(|b| *b == b')').next()
+    }
+
     /// The request line or status line, [`printable`].
     pub fn start_line(&self) -> Cow<'a, str> {
         let end = memchr::memchr(b'\n', self.message).unwrap_or(self.message.len());

@@ -17,6 +17,7 @@ use super::writers::Writers;
 use super::{NOT_WHOLE, Trace};
 use crate::advice::command;
 use crate::command::logs::Unread;
+use crate::connection::typed;
 use crate::context::Context;
 use crate::error::{CliError, spelled};
 use crate::exit;
@@ -290,6 +291,8 @@ impl Trace {
             _ if all.is_empty() => {
                 let of = if only_failed {
                     format!("none of {} failed", counted(count, "dialog"))
+                } else if let Some(subscriber) = &self.list.subscriber {
+                    format!("no call, registration or message in these logs names {subscriber}")
                 } else {
                     "no call, registration or message is in these logs".to_owned()
                 };
@@ -305,7 +308,9 @@ impl Trace {
                 for (n, dialog) in all.iter().enumerate() {
                     context.results().styled(&format!("{}\n", table.row(n, style(dialog.outcome()))))?;
                 }
-                context.talk().note(format!("`{}` draws one of them", command("trace CALL-ID")));
+                let from = self.from.as_ref().map(|path| format!(" --from {}", typed(&path.display().to_string())));
+                let draw = command(&format!("trace CALL-ID{}", from.unwrap_or_default()));
+                context.talk().note(format!("`{draw}` draws one of them"));
             }
         }
         if let Some(reason) = stopped {

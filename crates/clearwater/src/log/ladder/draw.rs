@@ -144,11 +144,15 @@ impl Columns<'_> {
 /// Writes an arrow of so many letters, with its label in the middle.
 fn arrow(line: &mut String, hop: &LadderHop, length: usize, is_right: bool) {
     let room = length.saturating_sub(3);
-    // What an answer is to can be seen from where it goes, and its reason from its number.
-    let label = hop.label();
-    let status = hop.status.and_then(|_| hop.text.split(' ').next()).unwrap_or(&hop.text);
-    let label = [label.as_str(), hop.text.as_str(), status].into_iter().find(|l| l.chars().count() <= room);
-    let label = cut(label.unwrap_or(status), room.max(1));
+    // The reason of an answer can be seen from its number; what it is to can not.
+    let mut labels = vec![hop.label().to_string()];
+    if let (Some(status), Some(method)) = (hop.status, hop.cseq.split_ascii_whitespace().nth(1)) {
+        labels.extend([format!("{status} ({method})"), format!("{status} {method}")]);
+    } else {
+        labels.push(hop.text.to_string());
+    }
+    let fitting = labels.iter().find(|label| label.chars().count() <= room).or(labels.last());
+    let label = cut(fitting.map_or("", String::as_str), room.max(1));
     let letters = label.chars().count();
     let before = 1 + (room - letters) / 2;
     let dashes = |line: &mut String, n: usize| line.extend(std::iter::repeat_n('─', n));

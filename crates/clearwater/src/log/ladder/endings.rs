@@ -2,8 +2,9 @@
 //! and from files that were saved, whatever their clocks say.
 
 use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
 
-use super::super::{Dialog, DialogOutcome, Dialogs, LogGrammar};
+use super::super::{Dialog, DialogOutcome, Dialogs, Direction, LogGrammar};
 use super::*;
 
 /// The programs that log, with their addresses and how much their clocks are wrong, in milliseconds: in each column another
@@ -32,9 +33,10 @@ struct Planted<'r> {
     /// The method or the status.
     text: &'r str,
     cseq: String,
-    branch: String,
-    /// How many wrote a Via.
-    depth: usize,
+    /// Which it is of all.
+    number: usize,
+    /// The branches of the Vias, the topmost first.
+    vias: Vec<String>,
     /// The tag of who asks.
     tag: &'r str,
     has_credentials: bool,
@@ -56,19 +58,22 @@ fn planted(rows: &str) -> Vec<Planted<'_>> {
             let (asks, answers) = if text.parse::<u16>().is_ok() { (to, from) } else { (from, to) };
             let number = cseq.split('-').next().unwrap();
             let (cseq, branch) = (cseq.replace('-', " "), format!("z9hG4bK{asks}{answers}{number}{fork}{tag}"));
-            // As far as what it is the same as, or one further than what it was sent for.
-            let same = |p: &&Planted<'_>| p.branch == branch && p.cseq == cseq;
+            // The Vias of what it is the same as, or one more than what it was sent for; each hop has its own CANCEL.
+            let same = |p: &&Planted<'_>| p.vias[0] == branch && p.cseq == cseq;
             let above =
                 |p: &&Planted<'_>| p.to == asks && p.cseq == cseq && p.tag == tag && p.text.parse::<u16>().is_err();
-            let known = all.iter().find(same).map(|p| p.depth);
-            let depth = known.unwrap_or_else(|| all.iter().rev().find(above).map_or(0, |p| p.depth) + 1);
+            let known = all.iter().find(same).map(|p| p.vias.clone());
+            let vias = known.unwrap_or_else(|| {
+                let above = all.iter().rev().find(above).filter(|_| !cseq.ends_with("CANCEL"));
+                std::iter::once(branch).chain(above.into_iter().flat_map(|p| p.vias.clone())).collect()
+            });
             all.push(Planted {
+                number: all.len(),
                 from,
                 to,
                 text: text.trim_end_matches('+'),
                 cseq,
-                branch,
-                depth,
+                vias,
                 tag,
                 has_credentials: text.ends_with('+'),
             });
@@ -86,22 +91,23 @@ impl Planted<'_> {
         } else {
             format!("{} sip:2@ims.example SIP/2.0", self.text)
         };
-        let further = "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKup\r\n".repeat(self.depth - 1);
+        let vias: String = self.vias.iter().map(|via| format!("Via: SIP/2.0/TCP 10.0.0.9;branch={via}\r\n")).collect();
         let route = if is_program(self.to) && !is_answer { "Route: <sip:x.ims.example;lr>\r\n" } else { "" };
         let answer = if self.has_credentials { "\"0123abcd\"" } else { "\"\"" };
         let message = format!(
-            "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={}\r\n{further}{route}From: \"Ann\" <sip:1@ims.example>;tag={}\r\nTo: \
+            "{first}\r\n{vias}{route}From: \"Ann\" <sip:1@ims.example>;tag={}\r\nTo: \
              <sip:2@ims.example>\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
              response={answer}\r\n\r\n",
-            self.branch, self.tag, self.cseq
+            self.tag, self.cseq
         );
         let (verb, word, peer) = if is_sent { ("TX", "to", self.to) } else { ("RX", "from", self.from) };
         Record::new(
             LogGrammar::Cpp,
             format!(
                 "23-11-2026 10:00:00.000 UTC Verbose common_sip_processing.cpp:87: {verb} {} bytes Request msg \
-                 x/cseq=1 (rdata0x1) {word} TCP {}:\n--start msg--\n\n{message}\n--end msg--\n",
+                 x/cseq=1 (rdata0x{}) {word} TCP {}:\n--start msg--\n\n{message}\n--end msg--\n",
                 message.len(),
+                self.number,
                 address(peer)
             ),
         )
@@ -177,7 +183,7 @@ fn is_in_order(ladder: &Ladder, planted: &[Planted<'_>], rows: &str) {
 }
 
 /// (how it went, who broke it)
-const ENDINGS: [(&str, &str); 67] = [
+const ENDINGS: [(&str, &str); 70] = [
     // Well.
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b ACK/1-ACK, \
@@ -290,6 +296,25 @@ const ENDINGS: [(&str, &str); 67] = [
     // Accepted again and again: acknowledged, and not.
     ("a>bono>b INVITE, b>bono>a 200, b>bono>a 200, a>bono>b ACK/1-ACK", "-"),
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 200, b>bono>sprout>bono>a 200", "a does not acknowledge"),
+    // What is acknowledged is another's refusal.
+    (
+        "a>bono>sprout INVITE, sprout>bono INVITE 1, sprout>bono>b INVITE 2, bono>sprout 430 1, sprout>bono ACK/1-ACK 1, \
+         b>bono>sprout>bono>a 200 2, b>bono>sprout>bono>a 200 2",
+        "a does not acknowledge",
+    ),
+    // The caller gives up, and is told what another phone had said before.
+    (
+        "a>bono>sprout INVITE, sprout>bono INVITE 1, sprout>bono>b INVITE 2, bono>sprout 430 1, b>bono>sprout 180 2, \
+         sprout>bono>a 180, a>bono>sprout CANCEL/1-CANCEL, sprout>bono>b CANCEL/1-CANCEL 2, b>bono>sprout 487 2, \
+         sprout>bono>a 430",
+        "-",
+    ),
+    // Nobody gave up: a phone that was told to stop is none.
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, b>bono>sprout 180 1, sprout>bono>b CANCEL/1-CANCEL 1, \
+         b>bono>sprout 487 1, sprout>bono>c INVITE 2, c>bono>sprout 486 2, sprout>bono>a 486",
+        "c made 486",
+    ),
     // The caller gives up; or nobody did, and it is said all the same.
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, a>bono CANCEL/1-CANCEL, bono>a 200/1-CANCEL, \
@@ -356,6 +381,68 @@ const ENDINGS: [(&str, &str); 67] = [
     ),
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 200, b>bono>sprout>bono>a BYE/2-BYE", "a is silent to bono"),
 ];
+
+/// Whether the second hop of a message is what the first brings about: its answer, what is handed on of it, or what ends it.
+fn is_effect(cause: &Planted<'_>, effect: &Planted<'_>) -> bool {
+    let is_answer = |p: &Planted<'_>| p.text.parse::<u16>().is_ok();
+    let (number, of) = (cause.cseq.split(' ').next(), effect.cseq.split(' ').next());
+    let is_one = cause.tag == effect.tag && number == of;
+    let is_cancel = effect.text == "CANCEL" && cause.text == "INVITE" && cause.vias[0] == effect.vias[0];
+    let is_asked = cause.cseq == effect.cseq
+        && match (is_answer(cause), is_answer(effect)) {
+            (false, true) => cause.vias[0] == effect.vias[0],
+            (false, false) => effect.vias.get(1..) == Some(&cause.vias[..]),
+            (true, true) => {
+                cause.text == effect.text && cause.text != "100" && cause.vias.get(1..) == Some(&effect.vias[..])
+            }
+            (true, false) => false,
+        };
+    is_one && (is_cancel || is_asked)
+}
+
+proptest! {
+    /// Threads of one program log what comes back before what went out: whatever they swap, nothing stands above what it came
+    /// of, and the verdict is the same.
+    #[test]
+    fn no_effect_stands_above_its_cause_however_threads_log(
+        ending in 0..ENDINGS.len(),
+        swapped in prop::collection::vec((0..2_usize, 0..60_usize, 1..4_usize), 0..8),
+    ) {
+        let (rows, expected) = ENDINGS[ending];
+        let planted = planted(rows);
+        let mut logs = logs(&planted, 0);
+        for (log, at, by) in swapped {
+            let log = &mut logs[log];
+            // One thread logs what it sent late; what a program sends never stands before what it got.
+            if at + by < log.len() && SipMessage::of(&log[at].2).is_some_and(|m| m.direction == Direction::Sent) {
+                let time = log[at + by].1;
+                let mut late = log.remove(at);
+                late.1 = time;
+                log.insert(at + by, late);
+            }
+        }
+        let drawn = ladder(&logs.concat(), |_| None);
+        let place = |p: &Planted<'_>, last: bool| {
+            let mut all = drawn.hops().iter().enumerate().filter(|(_, hop)| {
+                hop.text.trim_end_matches(" Reason") == p.text && *hop.cseq == *p.cseq && *hop.branch == *p.vias[0]
+                    && *hop.tags.0 == *p.tag
+            });
+            if last { all.next_back().map(|(n, _)| n) } else { all.next().map(|(n, _)| n) }
+        };
+        for cause in &planted {
+            for effect in planted.iter().filter(|effect| is_effect(cause, effect)) {
+                prop_assert!(
+                    place(cause, false) < place(effect, true).filter(|n| Some(*n) != place(cause, false)),
+                    "{} {:?} {:?}: {rows}\n{}", cause.text, cause.vias, effect.vias, drawn.text(None)
+                );
+            }
+        }
+        // Of several phones that refuse, which was the last is told by the order alone.
+        if !rows.contains(" 2,") {
+            prop_assert_eq!(verdict(&drawn), expected, "{}\n{}", rows, drawn.text(None));
+        }
+    }
+}
 
 #[test]
 fn each_ending_has_its_verdict_live_and_saved_whatever_clocks_say() {
@@ -433,6 +520,131 @@ fn notes_are_of_this_call_and_its_components_errors_come_first() {
     let (errors, off) = (drawn.seen(LadderNotes::Errors, true), drawn.seen(LadderNotes::Off, true));
     assert_eq!((errors.notes().len(), off.notes().len()), (4, 0));
     assert!(drawn.lanes().contains(&"homestead".into()) && !off.lanes().contains(&"homestead".into()));
+}
+
+/// A line stands where its column logged it, though others log more beside; and it is not one of those that may wait.
+#[test]
+fn lines_stand_at_their_time() {
+    let hop = |from, to, text: &str| planted(Box::leak(format!("{from}>{to} {text}").into_boxed_str())).remove(0);
+    let (there, back) = (hop("bono", "sprout", "INFO/2-INFO"), hop("sprout", "bono", "BYE/3-BYE"));
+    let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let at = |n| begin + SignedDuration::from_millis(n);
+    let line = |lane, after, text: &str| {
+        (lane, at(after), Record::new(LogGrammar::Cpp, format!("23-11-2026 10:00:00.000 UTC {text}\n")))
+    };
+    let records = [
+        line("homestead", 2, "Error a.cpp:1: first"),
+        ("bono", at(3), there.record(true)),
+        ("sprout", at(3), back.record(true)),
+        line("bono", 5, "Error a.cpp:1: second"),
+        ("bono", at(6), back.record(false)),
+        ("sprout", at(6), there.record(false)),
+        line("homestead", 90, "Error a.cpp:1: third"),
+        line("bono", 91, "Error a.cpp:1: fourth"),
+    ];
+    let drawn = ladder(&records, |_| None);
+    let above: Vec<_> = drawn.notes().iter().map(|note| (note.text.as_str(), note.above)).collect();
+    assert_eq!(above, [("first", 0), ("second", 1), ("third", 2), ("fourth", 2)], "{}", drawn.text(None));
+}
+
+/// An error whose thread goes on with another's message is that one's, and why a phone is busy no program tells.
+#[test]
+fn an_error_is_of_the_call_whose_message_its_thread_logs_next() {
+    let threaded = |(lane, time, record): (&'static str, Timestamp, Record), thread: &str| {
+        let text = String::from_utf8(record.bytes().to_vec()).unwrap().replacen("UTC", &format!("UTC [{thread}]"), 1);
+        (lane, time, Record::new(LogGrammar::Cpp, text))
+    };
+    let line = |time, thread: &str, text: &str| {
+        (
+            "sprout",
+            time,
+            Record::new(LogGrammar::Cpp, format!("23-11-2026 10:00:00.000 UTC [{thread}] Error a.cpp:1: {text}\n")),
+        )
+    };
+    let quoted = |rows: &str| {
+        let mut records: Vec<_> =
+            logs(&planted(rows), 0).concat().into_iter().map(|one| threaded(one, "7f0001")).collect();
+        records.sort_by_key(|(_, time, _)| *time);
+        let begin = records[0].1;
+        let (lane, time, other) = records[0].clone();
+        let other = String::from_utf8(other.bytes().to_vec()).unwrap().replace("c1@192.0.2.1", "c2@192.0.2.1");
+        let other =
+            threaded((lane, time, Record::new(LogGrammar::Cpp, other.replacen(" [7f0001]", "", 1))), "7f0002").2;
+        records.insert(0, line(begin, "7f0002", "wrong password"));
+        records.insert(1, ("sprout", begin, other));
+        let last = records.iter().position(|(_, time, _)| *time > begin).unwrap();
+        records.insert(last, line(begin, "7f0001", "no such number"));
+        let drawn = ladder(&records, |_| None);
+        let texts: Vec<_> = drawn.notes().iter().map(|note| note.text.to_string()).collect();
+        let Some(CallFailure::Refused(hop)) = drawn.failure() else { panic!("{}", drawn.text(None)) };
+        (texts, drawn.cause(hop).map(|note| note.text.to_string()))
+    };
+    let own = || "no such number".to_owned();
+    assert_eq!(quoted("a>bono>sprout INVITE, sprout>bono>a 404"), (vec![own()], Some(own())));
+    assert_eq!(quoted("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 486"), (vec![own()], None));
+}
+
+/// What registered its parties before and after is not of a call.
+#[test]
+fn lines_of_a_party_are_of_the_time_of_the_call() {
+    let rows = "a>bono>sprout INVITE, sprout>bono>a 404";
+    let mut records = logs(&planted(rows), 0).concat();
+    let begin = records[0].1;
+    for (after, path) in [
+        (-5, "/impu/sip%3A1%40ims.example/reg-data"),
+        (1, "/impi/1%40ims.example/av"),
+        (1, "/impu/sip%3A1%40ims.example/location"),
+    ] {
+        let text = format!("23-11-2026 10:00:00.000 UTC 200 GET {path} 0.001 seconds");
+        records.push((
+            "homestead",
+            begin + SignedDuration::from_millis(after),
+            Record::new(LogGrammar::CppAccess, text),
+        ));
+    }
+    let texts: Vec<_> = ladder(&records, |_| None).notes().iter().map(|note| note.text.to_string()).collect();
+    assert_eq!(texts, ["200 GET /impu/sip%3A1%40ims.example/location 0.001 seconds"]);
+}
+
+/// A program that logs a message twice got it once; what is sent again came again.
+#[test]
+fn a_message_that_is_logged_twice_is_one() {
+    let planted = planted("a>bono>sprout>bono INVITE, bono>sprout 430, sprout>bono ACK/1-ACK");
+    let mut records = logs(&planted, 0).concat();
+    let (place, twice) = records
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.0 == "bono")
+        .next_back()
+        .map(|(n, one)| (n, one.clone()))
+        .unwrap();
+    records.insert(place, twice.clone());
+    records.push((twice.0, twice.1 + SignedDuration::from_millis(500), twice.2));
+    for known in [true, false] {
+        let program = |host: &str| PROGRAMS.iter().find(|(_, address, _)| known && *address == host);
+        let drawn = ladder(&records, |host| program(host).map(|(name, ..)| (*name).to_owned()));
+        assert_eq!(drawn.hops().iter().filter(|hop| hop.text == *"ACK").count(), 2, "{}", drawn.text(None));
+        assert!(!drawn.lanes().contains(&"phone 2".into()), "{}", drawn.text(None));
+    }
+}
+
+/// Where there is little room an answer still says what it is to.
+#[test]
+fn an_answer_says_what_it_is_to_at_any_width() {
+    let drawn = ladder(
+        &logs(
+            &planted(
+                "a>bono>sprout>bono>b INVITE, a>bono CANCEL/1-CANCEL, bono>a 200/1-CANCEL, b>bono>sprout>bono>a 200",
+            ),
+            0,
+        )
+        .concat(),
+        |_| None,
+    );
+    for (width, invite, cancel) in [(80, "200 (INVITE)", "200 (CANCEL)"), (60, "200 IN…", "200 CA…")] {
+        let text = drawn.text(Some(width));
+        assert!(text.contains(invite) && text.contains(cancel), "{text}");
+    }
 }
 
 /// A call to many phones, of so many columns, with lines between.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Ladder, LadderHop};
-use crate::log::ending::{Broken, Cover, Ending, Lack, Told};
+use crate::log::ending::{Broken, Cover, Ending, Lack, Told, mark};
 use crate::text::Printable;
 
 /// How a request came to nothing.
@@ -42,19 +42,25 @@ impl<'l> Transaction<'l> {
         finals().find(|h| h.status < Some(300)).or_else(|| finals().next_back())
     }
 
-    /// The answer as it left whoever made it: followed back through those who handed it on, of which one may have done so
-    /// twice (bono stands on both sides of sprout), and of which the next makes 500 of a 503 (RFC 3261 §16.7).
+    /// The answer as it left whoever made it: followed back through those who handed it on, by the Vias, of which each has
+    /// one more, and by the tag where several said the same; else it was the last that said so before. Whoever hands a 503 on
+    /// makes 500 of it (RFC 3261 §16.7).
     fn made(&self, outcome: &'l LadderHop) -> &'l LadderHop {
         let mut made = outcome;
-        let is_outcome = |hop: &&LadderHop| std::ptr::eq(*hop, outcome);
-        let before = self.hops.iter().copied().rev().skip_while(|hop| !is_outcome(hop)).skip(1);
-        for hop in before {
-            let is_same = hop.status == made.status || (made.status, hop.status) == (Some(500), Some(503));
-            if is_same && hop.to == made.from {
-                made = hop;
-            }
+        loop {
+            let place = self.hops.iter().position(|hop| std::ptr::eq(*hop, made));
+            let is_same = |hop: &LadderHop| {
+                let is_status = hop.status == made.status || (made.status, hop.status) == (Some(500), Some(503));
+                is_status && hop.depth > made.depth && hop.below == made.path && hop.to == made.from
+            };
+            let all = self.hops.iter().enumerate().filter(|(_, hop)| is_same(hop));
+            let ranked = all.map(|(n, hop)| (hop.tags.1 == made.tags.1, Some(n) < place, n, hop));
+            let before = ranked.filter(|(is_told, is_before, ..)| *is_told || *is_before);
+            let Some((.., hop)) = before.max_by_key(|(is_told, is_before, n, _)| (*is_told, *is_before, *n)) else {
+                return made;
+            };
+            made = hop;
         }
-        made
     }
 
     /// The answers to a request at one hop.
@@ -145,6 +151,7 @@ impl LadderHop {
             status: self.status,
             text: &self.text,
             tags: (&self.tags.0, &self.tags.1),
+            branch: mark(self.branch.as_str()),
             depth: self.depth,
             has_credentials: self.has_credentials,
             is_sent,

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use memchr::memmem;
 
 use super::lanes::{Columns, Names, short_names};
-use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, branch, causal, may_be_note};
+use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, causal, may_be_note};
 use crate::component::Component;
-use crate::log::ending::{Cover, depth, has_credentials, tag};
+use crate::log::ending::{Cover, branch, depth, has_credentials, mark, tag};
 use crate::log::identity::Identities;
-use crate::log::{Direction, Identity, Record, SipMessage};
+use crate::log::{Direction, Identity, Level, Record, SipMessage};
 use crate::text::Printable;
 
 /// The messages of one subject.
@@ -30,6 +30,8 @@ struct Line {
     logged: Logging,
     lane: Printable,
     record: Record,
+    /// Of which subjects the message is that its thread logged next: the first has the lowest bit.
+    followed: Option<u64>,
 }
 
 /// Becomes a [`Ladder`]: takes records one by one and keeps what may be drawn of them.
@@ -37,6 +39,8 @@ struct Line {
 pub struct Sketch {
     all: Vec<Drawn>,
     lines: Vec<Line>,
+    /// The warnings and errors of each thread of each column that no message of it has followed.
+    open: HashMap<(Printable, u64), Vec<usize>>,
     names: Names,
     place: usize,
     keeps_messages: bool,
@@ -51,6 +55,7 @@ impl Sketch {
         Self {
             all,
             lines: Vec::new(),
+            open: HashMap::new(),
             names: Names::default(),
             place: 0,
             keeps_messages: false,
@@ -83,12 +88,17 @@ impl Sketch {
         let Some(message) = message else {
             if may_be_note(logged.record) {
                 let lane = self.names.of(logged.lane);
-                let record = logged.record.compact();
-                self.lines.push(Line { logged: Logging { time: logged.time, place: self.place }, lane, record });
+                let head = logged.record.head();
+                if let Some(thread) = head.thread.filter(|_| head.level <= Some(Level::Warning)) {
+                    self.open.entry((lane.clone(), mark(thread))).or_default().push(self.lines.len());
+                }
+                let (record, at) = (logged.record.compact(), Logging { time: logged.time, place: self.place });
+                self.lines.push(Line { logged: at, lane, record, followed: None });
             }
             return;
         };
-        for drawn in &mut self.all {
+        let mut of = 0;
+        for (n, drawn) in self.all.iter_mut().enumerate() {
             // Most messages are of others, and looked at no further.
             if drawn.subject.may_be_in(logged.record.bytes()) && drawn.subject.has(message) {
                 for name in ["From", "To", "P-Asserted-Identity"] {
@@ -97,6 +107,18 @@ impl Sketch {
                 let mut hop = hop(&mut self.names, self.place, logged, message);
                 hop.message = self.keeps_messages.then(|| Bytes::copy_from_slice(message.message));
                 drawn.hops.push(hop);
+                of |= 1_u64.checked_shl(u32::try_from(n).unwrap_or(u32::MAX)).unwrap_or(0);
+            }
+        }
+        if self.open.is_empty() {
+            return;
+        }
+        let Some(thread) = logged.record.head().thread else { return };
+        let before = self.open.remove(&(self.names.of(logged.lane), mark(thread)));
+        for line in before.into_iter().flatten() {
+            let line = self.lines.get_mut(line);
+            if let Some(line) = line.filter(|line| logged.time.duration_since(line.logged.time) <= super::AROUND) {
+                line.followed = Some(of);
             }
         }
     }
@@ -119,14 +141,18 @@ impl Sketch {
         let Self { all, mut lines, mut names, cover, .. } = self;
         let last = all.len().saturating_sub(1);
         let chosen = all.into_iter().enumerate().find(|(n, drawn)| *n == last || !drawn.hops.is_empty());
-        let Some((_, Drawn { subject, mut hops, parties })) = chosen else { return Ladder::default() };
+        let Some((chosen, Drawn { subject, mut hops, parties })) = chosen else { return Ladder::default() };
         hops.sort_unstable_by_key(LadderHop::logged);
         lines.sort_unstable_by_key(|line| line.logged);
         let mut columns = Columns::new(lane_of, &mut names);
         for hop in &mut hops {
             columns.place(hop);
         }
-        let hops = paired(hops);
+        let hops = paired(once(hops));
+        for line in &mut lines {
+            let is_of = |of: u64| of >> chosen & 1;
+            line.followed = line.followed.map(is_of);
+        }
         let parties = Identities::new(parties.into_iter().collect());
         let notes = notes(&lines, &hops, &subject, &parties, |lane| columns.program(lane));
         let (hops, notes) = causal::arrange(hops, notes);
@@ -160,7 +186,11 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
     let mut value = |name: &str| names.of(&message.header(name).unwrap_or_default());
     let (cseq, call_id) = (value("CSeq"), value("Call-ID"));
     let tags = (names.of(&tag(message.header("From"))), names.of(&tag(message.header("To"))));
-    let branch = names.of(branch(&message.header("Via").unwrap_or_default()));
+    let vias: Vec<String> = message
+        .headers("Via")
+        .flat_map(|via| via.split(',').map(|via| branch(via).to_owned()).collect::<Vec<_>>())
+        .collect();
+    let topmost = vias.first().map(String::as_str).unwrap_or_default();
     let announced = SipMessage::announced_bytes(logged.record.head().text).unwrap_or(message.message.len());
     let at = Logging { time: logged.time, place };
     LadderHop {
@@ -178,7 +208,10 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         source: (message.direction == Direction::Received).then(|| address.clone()),
         target: (message.direction == Direction::Sent).then_some(address),
         message: None,
-        branch,
+        branch: names.of(topmost),
+        path: mark(&*vias),
+        below: mark(vias.get(1..).unwrap_or_default()),
+        name: SipMessage::name_in_memory(logged.record.head().text).map(mark),
         tags,
         depth: depth(message),
         sent: (message.direction != Direction::Received).then_some(at),
@@ -200,6 +233,10 @@ fn in_one_form(peer: &str) -> String {
 /// asked has no further way to go. An answer from it tells nothing.
 fn is_of_phone(message: &SipMessage<'_>) -> Option<bool> {
     let is_answer = message.status().is_some();
+    // Each hop makes its own ACK of a refusal, and its own CANCEL.
+    if !is_answer && message.method().is_some_and(|method| matches!(&*method, "ACK" | "CANCEL")) {
+        return None;
+    }
     match message.direction {
         Direction::Internal => None,
         Direction::Received if is_answer => None,
@@ -231,6 +268,27 @@ impl Waiting {
     fn pop(&mut self, key: u64) -> Option<usize> {
         self.all.get_mut(&key)?.pop_front()
     }
+}
+
+/// Each message once: bono logs what it takes from a queue a second time, as what it was.
+fn once(all: Vec<LadderHop>) -> Vec<LadderHop> {
+    let mut known = HashMap::new();
+    let is_first = |hop: &LadderHop| {
+        let (Some(at), Some(name)) = (hop.received.filter(|_| hop.sent.is_none()), hop.name) else { return true };
+        let same = (
+            hop.to.clone(),
+            hop.source.clone(),
+            name,
+            hop.text.clone(),
+            hop.cseq.clone(),
+            hop.call_id.clone(),
+            hop.path,
+        );
+        let before: Option<Timestamp> = known.insert(same, at.time);
+        // What is sent again comes half a second later (RFC 3261 §17.1.1.1).
+        before.is_none_or(|before| at.time.duration_since(before) > super::AROUND)
+    };
+    all.into_iter().filter(is_first).collect()
 }
 
 /// Puts each message together with the one that its other end logged: the first of those that are the same but for who
@@ -331,8 +389,9 @@ impl LadderHop {
     }
 }
 
-/// The lines that are drawn: those that name the call or a party of it, at level info or graver; and, near one of its
-/// messages, the warnings and errors that name nobody.
+/// The lines that are drawn: those that name the call, at level info or graver, and those that name a party of it while it
+/// lasts, but what is asked of the HSS to register somebody only where somebody registers; and, near one of its messages, the
+/// warnings and errors that name nobody, unless their thread goes on with another's message.
 fn notes(
     lines: &[Line],
     hops: &[LadderHop],
@@ -340,7 +399,8 @@ fn notes(
     parties: &Identities,
     mut lane_of: impl FnMut(&Printable) -> Printable,
 ) -> Vec<LadderNote> {
-    let mut times: Vec<Timestamp> = hops.iter().map(|hop| hop.time).collect();
+    let logged = hops.iter().flat_map(|hop| [hop.sent, hop.received]).flatten();
+    let mut times: Vec<Timestamp> = logged.map(|logged| logged.time).collect();
     times.sort_unstable();
     let is_near = |time: Timestamp| {
         let next = times.partition_point(|t| *t < time);
@@ -352,6 +412,8 @@ fn notes(
     };
     // Without a message there is nothing that a line would stand far from.
     let span = times.first().zip(times.last()).map(|(first, last)| (*first - super::AROUND, *last + super::AROUND));
+    let is_challenged = |hop: &LadderHop| hop.text == *"REGISTER" || matches!(hop.status, Some(401 | 407));
+    let has_registration = hops.iter().any(is_challenged);
     let mut notes = Vec::new();
     for line in lines {
         let time = line.logged.time;
@@ -359,17 +421,25 @@ fn notes(
             continue;
         }
         let head = line.record.head();
-        let is_grave = head.level.is_some_and(|l| l <= crate::log::Level::Warning);
+        let is_grave = head.level.is_some_and(|l| l <= Level::Warning);
         // The time and the place in the source hold numbers that are nobody's.
         let text = [head.text, line.record.tail()];
-        let is_of_call = text.iter().any(|text| subject.is_in(text) || parties.are_mentioned_in(text));
-        if is_of_call || (is_grave && is_near(time) && !text.iter().any(|text| names_somebody(text))) {
+        let is_within = times.first().zip(times.last()).is_none_or(|(first, last)| (*first..=*last).contains(&time));
+        let is_of_party = |text: &[u8]| {
+            is_within
+                && parties.are_mentioned_in(text)
+                && (has_registration || memmem::find(text, b" /impi/").is_none())
+        };
+        let is_named = text.iter().any(|text| subject.is_in(text) || is_of_party(text));
+        let is_others = || line.followed == Some(0) || text.iter().any(|text| names_somebody(text));
+        if is_named || (is_grave && is_near(time) && !is_others()) {
             notes.push(LadderNote {
                 time,
                 lane: lane_of(&line.lane),
                 level: head.level,
                 text: String::from_utf8_lossy(head.text).trim_end().into(),
                 logged: line.logged,
+                is_sure: is_named || line.followed.is_some() || head.thread.is_none(),
                 above: 0,
             });
         }

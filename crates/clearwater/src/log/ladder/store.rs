@@ -75,10 +75,9 @@ impl CallStore {
     pub fn sketch(&self, calls: &BTreeSet<String>) -> Sketch {
         let is_of = |stored: &&Stored| stored.call_id.as_ref().is_some_and(|id| calls.contains(id.as_str()));
         let times = || self.all.iter().filter(is_of).map(|stored| stored.time);
-        let span = times().min().zip(times().max()).map(|(first, last)| first - AROUND..=last + AROUND);
-        let is_near = |stored: &&Stored| {
-            stored.call_id.is_none() && span.as_ref().is_some_and(|span| span.contains(&stored.time))
-        };
+        // What another's message follows is not of these calls.
+        let span = times().min().zip(times().max()).map(|(first, last)| first - AROUND..=last + AROUND * 2);
+        let is_near = |stored: &&Stored| span.as_ref().is_some_and(|span| span.contains(&stored.time));
         let mut sketch = Sketch::new([Traced::Calls(calls.clone())]).with_messages();
         for stored in self.all.iter().filter(|stored| is_of(stored) || is_near(stored)) {
             let Stored { time, lane, component, record, .. } = stored;

@@ -2,11 +2,13 @@ use proptest::prelude::*;
 
 use super::super::{Assembler, LogGrammar};
 use super::*;
+use crate::log::ending::branch;
 use crate::text::is_harmful;
 
 fn record(way: &str, peer: &str, first: &str, branch: &str) -> Record {
+    let above = if branch == "z2" { "Via: SIP/2.0/TCP 192.0.2.1;branch=z1\r\n" } else { "" };
     let body = format!(
-        "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={branch}\r\nFrom: <sip:6505550001@ims.example>\r\nCall-ID: \
+        "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={branch}\r\n{above}From: <sip:6505550001@ims.example>\r\nCall-ID: \
          c1\r\nCSeq: 1 INVITE\r\n\r\n"
     );
     let (verb, word) = if way == "RX" { ("RX", "from") } else { ("TX", "to") };
@@ -90,7 +92,7 @@ fn a_message_that_both_ends_log_is_drawn_once() {
     assert!(text.contains("● 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds\n"), "{text}");
     assert!(text.contains("● ERROR: no answer\n"), "{text}");
     assert!(!text.contains("user.cpp") && !text.contains("nothing to do"), "{text}");
-    assert!(text.contains("│◀───404 Not Found──────│"), "{text}");
+    assert!(text.contains("│◀────404 (INVITE)──────│"), "{text}");
     let mermaid = drawn.mermaid();
     assert!(
         mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found (INVITE)\n"),
@@ -109,7 +111,7 @@ fn each_line_of_a_text_says_what_it_shows() {
     assert_eq!((lines[0].step, lines.len()), (None, 1 + drawn.hops().len() + drawn.notes().len()));
     for line in &lines[1..] {
         let shown = match line.step.unwrap() {
-            LadderStep::Hop(n) => drawn.hops()[n].text.to_string(),
+            LadderStep::Hop(n) => drawn.hops()[n].text.split(' ').next().unwrap_or_default().to_owned(),
             LadderStep::Note(n) => drawn.notes()[n].text.to_string(),
         };
         assert!(line.text.contains(&shown), "{shown}: {}", line.text);
