@@ -36,8 +36,8 @@ pub(super) fn at_question(facts: &Facts, component: Component, pod: &str, place:
 /// What helps where an earlier process of a program keeps its port.
 pub(super) fn at_program(facts: &Facts, component: Component, pod: &str, program: &str) -> Remedy {
     let is_own = program.rsplit(':').next() == Some(component.name());
-    let questions = entry(facts.release, component).into_iter().flat_map(|entry| entry.health).filter(|_| is_own);
-    remedy(facts, component, pod, questions.into_iter().find_map(|question| asked_at(&question.asks)))
+    let mut questions = entry(facts.release, component).into_iter().flat_map(|entry| entry.health).filter(|_| is_own);
+    remedy(facts, component, pod, questions.find_map(|question| asked_at(&question.asks)))
 }
 
 /// What helps against a container that does as a whole nothing more.

@@ -280,12 +280,12 @@ fn a_service_that_is_missing_is_told_once() {
 #[test]
 fn a_service_that_leads_to_nobody_is_told_once() {
     let mut facts = health();
-    part(&mut facts, Component::Ralf).stage = Stage::Settling;
-    part(&mut facts, Component::Ralf)
+    part(&mut facts, Component::Sprout).stage = Stage::Settling;
+    part(&mut facts, Component::Sprout)
         .problems
-        .push(Finding::new(About::Pods, "0 of 1 endpoint of Service ralf is ready"));
-    is_wrong(&mut facts, Component::Ralf, About::Pod("ralf-0".to_owned(), Part::Name("ralf.ims".to_owned())));
-    inside(&mut facts, "sprout-0").missing = vec![("ralf_hostname".to_owned(), "ralf.ims".to_owned())];
+        .push(Finding::new(About::Pods, "0 of 1 endpoint of Service sprout is ready"));
+    is_wrong(&mut facts, Component::Sprout, About::Pod("sprout-0".to_owned(), Part::Name("sprout.ims".to_owned())));
+    inside(&mut facts, "bono-0").missing = vec![("upstream_hostname".to_owned(), "sprout.ims".to_owned())];
     assert_eq!(told(&facts), [(CheckId::Workloads, CheckStatus::Failed), (CheckId::Names, CheckStatus::NotApplicable)]);
     // What names another than the Service that leads there is wrong by itself.
     facts.parts.iter_mut().for_each(|p| p.judged.problems.clear());
