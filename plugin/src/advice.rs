@@ -188,7 +188,8 @@ fn allow(permission: &Permission) -> Option<String> {
             "add --restart-dns to have its pods replaced one at a time, each asked before the next"
         }
         Permission::PlainPassword => "say --etcd-plain-password",
-        Permission::SkipCheck(id) => return Some(format!("say --skip-check {id}")),
+        // What only looks has other flags.
+        Permission::SkipCheck(id) => return Some(up_told(&format!(" --skip-check {id}"))),
         Permission::ReplaceKept => "add --replace, which puts what was kept in their place",
         _ => return None,
     };

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use self::facts::{Facts, JudgedComponent, told_by_pods, unheard, zones};
+use self::facts::{Facts, JudgedComponent, public_keys, told_by_pods, unheard, zones};
 use self::inside::{Inside, ask, volumes};
 use self::settle::{is_bad, is_open, merged, settled};
 use crate::apply::checks::{line, with_fix};
@@ -353,6 +353,7 @@ async fn glance(
         zone,
         zones,
         secrets_unread,
+        public_keys: public_keys(&subjects, &seen),
         left_out: options.left_out(),
         snapshot: seen.snapshot,
     };

@@ -251,6 +251,9 @@ pub(crate) enum NamespaceState {
     Terminating,
 }
 
+/// What a server that is written in Go answers to whoever speaks no TLS (Go `net/http/server.go`).
+const PLAIN_TO_TLS: &str = "Client sent an HTTP request to an HTTPS server";
+
 /// Why a server does not know somebody.
 const NO_CREDENTIALS: &str = "the token or certificate is not valid, or no longer";
 
@@ -262,6 +265,8 @@ fn words(error: &(dyn Error + 'static)) -> String {
         }
         if status.message.is_empty() {
             format!("the API server answered {} {}", status.code, status.reason)
+        } else if status.message.contains(PLAIN_TO_TLS) {
+            "the server speaks TLS alone: its address begins with https://".to_owned()
         } else {
             status.message.clone()
         }
@@ -401,6 +406,16 @@ mod tests {
             async move { Ok::<_, Infallible>(http::Response::new(Body::from(list.to_string().into_bytes()))) }
         });
         Api::default_namespaced(Client::new(service, "ims"))
+    }
+
+    /// As kube tells an answer that is no Status.
+    #[test]
+    fn a_server_that_is_spoken_to_in_plain_text_is_told() {
+        let status: Status = serde_json::from_value(json!({"code": 400, "reason": "Failed to parse error data",
+            "message": "Client sent an HTTP request to an HTTPS server.\n"}))
+        .unwrap();
+        let told = say(&kube::Error::Api(Box::new(status)));
+        assert_eq!(told, "the server speaks TLS alone: its address begins with https://");
     }
 
     /// The API server says `Forbidden` of what a user may not do, and of what nobody may.

@@ -24,6 +24,7 @@ use std::time::Duration;
 use clearwater::component::{Entry, LogFile, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use clearwater::log::Assembler;
+use clearwater::text::{in_one_line, printable};
 use futures::{AsyncReadExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -171,7 +172,7 @@ impl Gathered {
 
     /// Takes in what was not asked for, or is not there, and why.
     pub fn lack(&mut self, what: &str, why: &str) {
-        self.lacked.insert(clearwater::text::printable(&format!("{what}: {why}")).into_owned());
+        self.lacked.insert(printable(&in_one_line(&format!("{what}: {why}"))).into_owned());
     }
 
     /// Takes in what should have been there to be had, and what was seen in its place.

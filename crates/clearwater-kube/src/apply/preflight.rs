@@ -157,7 +157,9 @@ async fn on_nodes(
     let nodes = listed.as_deref().unwrap_or_default();
     let lacking = images::lacking(work, nodes);
     let mut lines = nodes::check(&groups, &listed);
-    lines.extend(room::check(cluster, work, &listed).await);
+    if !(listed.is_ok() && nodes::fit_nowhere(&groups, nodes)) {
+        lines.extend(room::check(cluster, work, &listed).await);
+    }
     lines.extend(ports::check(cluster, deployment, &ports, nodes).await);
     lines.extend(images::line(work, &lacking, nodes));
     lines.extend(balancer::check(cluster, work, nodes).await);

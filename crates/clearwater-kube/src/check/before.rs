@@ -48,8 +48,10 @@ const EACH: [(CheckId, &str); 17] = [
 enum Planned {
     /// They were, so many of them, and so many bonos wait for an address.
     Whole { objects: usize, balanced: usize, is_new: bool },
-    /// They were not, or nothing was asked about them, with why.
+    /// They were not, with why.
     Not(String),
+    /// Something else comes first, and nothing was asked about them.
+    Aside(String),
     /// The namespace is being removed: to every further question that is the answer.
     Leaving,
 }
@@ -81,7 +83,7 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
                 Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
             let (mut lines, _) = checked.map_err(|e| failed(e.into()))?;
             let planned = match lines.iter().find(|line| line.status == CheckStatus::Refused) {
-                Some(refused) => Planned::Not(format!("what is there comes first: {}", refused.detail)),
+                Some(refused) => Planned::Aside(format!("what is there comes first: {}", refused.detail)),
                 None if live.terminating => Planned::Leaving,
                 None => Planned::Whole {
                     objects: work.all().count(),
@@ -89,7 +91,10 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
                     is_new: live.namespace == Some(false),
                 },
             };
-            beside(&mut lines, unplanned);
+            // What an `up` could do about them it does not before that.
+            if !matches!(planned, Planned::Aside(_)) {
+                beside(&mut lines, unplanned);
+            }
             (lines, planned)
         }
         Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),
@@ -123,6 +128,7 @@ pub(super) async fn look(cluster: &Cluster, options: &CheckOptions) -> Result<Ve
         zone: ZoneSeen { stands: None, wanted: None },
         zones: BTreeMap::new(),
         secrets_unread: None,
+        public_keys: BTreeSet::new(),
         left_out: options.left_out(),
     };
     let lines = rules::before(&facts);
@@ -140,6 +146,7 @@ fn untold_line(id: CheckId, title: &str, planned: &Planned, nodes: Result<(), &s
     let (objects, balanced, is_new) = match planned {
         Planned::Whole { objects, balanced, is_new } => (*objects, *balanced, *is_new),
         Planned::Not(why) => return unseen(why),
+        Planned::Aside(why) => return aside(why),
         Planned::Leaving => return aside("the namespace is being removed, which comes first"),
     };
     match (id, nodes) {
@@ -276,7 +283,10 @@ mod tests {
         assert_eq!(of(&seen, CheckId::Foreign)[0].status, CheckStatus::Refused, "{seen:?}");
         for id in [CheckId::Admission, CheckId::Secrets, CheckId::Quota] {
             let [line] = of(&seen, id)[..] else { panic!("{id}: {seen:?}") };
-            assert!(line.status == CheckStatus::Unseen && line.detail.contains("service/etcd"), "{line:?}");
+            assert!(line.status == CheckStatus::NotApplicable && line.detail.contains("service/etcd"), "{line:?}");
         }
+        // The API server refuses objects of theirs, and no word about that one is followed by an `up`.
+        assert!(of(&seen, CheckId::Objects).iter().all(|line| line.status == CheckStatus::NotApplicable), "{seen:?}");
+        assert!(seen.lines().all(|line| line.status < CheckStatus::Failed || line.id == CheckId::Foreign), "{seen:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::{Component, Release, entry};
+use clearwater::config::Keys;
 use clearwater::event::{CheckId, CheckLine};
 use clearwater::remedy::Remedy;
 use jiff::Timestamp;
@@ -87,6 +88,30 @@ pub(super) fn zones(zone: &ZoneSeen, inside: &Answers, seen: &Observation) -> BT
     without.map(|(pod, _)| (pod.clone(), String::new())).chain(compared).collect()
 }
 
+/// The keys that pods take from Secrets which hold them as everybody knows them, each with its pod: whatever the pods were started
+/// with, what is started next runs with these.
+pub(super) fn public_keys(subjects: &[Subject], seen: &Observation) -> BTreeSet<(String, String)> {
+    let upstream = Keys::upstream();
+    let public = upstream.settings();
+    let mut found = BTreeSet::new();
+    for subject in subjects {
+        for pod in judge::pods(subject, seen) {
+            let own = pod.spec.as_ref().and_then(|spec| own_container(spec, subject.component()));
+            for variable in own.iter().flat_map(|own| own.env.iter().flatten()) {
+                let of = variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+                let held = of.and_then(|of| subject.secrets.value(&of.name, &of.key));
+                let key = public.iter().find(|(key, value)| {
+                    variable.name.eq_ignore_ascii_case(key)
+                        && Keys::reader(key) == subject.component()
+                        && held == Some(&**value)
+                });
+                found.extend(key.map(|(key, _)| (pod.name_any(), (*key).to_owned())));
+            }
+        }
+    }
+    found
+}
+
 /// What one look saw. An error of a part says why it could not be seen.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -109,6 +134,8 @@ pub(super) struct Facts {
     pub(super) zones: BTreeMap<String, String>,
     /// Why a Secret could not be read that pods take variables from.
     pub(super) secrets_unread: Option<String>,
+    /// Keys that Secrets hold as everybody knows them, each with a pod that takes it from there.
+    pub(super) public_keys: BTreeSet<(String, String)>,
     /// Checks that nobody asked for: they tell nothing.
     pub(super) left_out: BTreeSet<CheckId>,
 }

@@ -1,6 +1,7 @@
 //! What was seen, judged: every rule is a function of one look. Pure.
 
 mod given;
+mod hung;
 mod inner;
 mod objects;
 mod service;

@@ -547,12 +547,7 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
     {
         return None;
     }
-    let fix = if Meaning::QuotaExceeded.is_in(&message) {
-        Remedy::any([
-            "raise the quota".to_owned(),
-            format!("lower components.{}.resources and replicas in the deployment file", rollout.component),
-        ])
-    } else if Meaning::PodSecurity.is_in(&message) {
+    let fix = if Meaning::PodSecurity.is_in(&message) {
         Remedy::any([
             "put the namespace on a policy that allows these pods (label pod-security.kubernetes.io/enforce)",
             "take out of the deployment file what the message names",

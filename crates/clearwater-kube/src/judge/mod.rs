@@ -27,7 +27,7 @@ mod service;
 mod told;
 
 pub use about::About;
-pub(crate) use image::set_by_others;
+pub(crate) use image::{SetField, set_by_others};
 pub use outdated::Outdated;
 pub(crate) use outdated::{outdated, started};
 pub use service::{Judged, Stage, Stuck, component, pods, stuck};

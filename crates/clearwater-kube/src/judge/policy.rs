@@ -5,6 +5,8 @@ use std::fmt;
 
 use clearwater::remedy::Remedy;
 
+use super::said::Meaning;
+
 /// A policy that refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AdmissionPolicy<'a> {
@@ -58,12 +60,43 @@ pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
 
 /// What tells refusals alike that one policy gives for one reason, whatever they are about.
 pub(crate) fn alike(message: &str) -> Option<String> {
+    if let Some(quota) = of_quota(message) {
+        return Some(quota.to_owned());
+    }
     let policy = policy(message)?;
     let reason = match message.split_once("denied request:") {
         Some((_, reason)) => reason.trim().to_owned(),
         None => limits(message).into_iter().collect::<Vec<_>>().join(", "),
     };
     Some(format!("{policy}: {reason}"))
+}
+
+/// What a quota says of a pod, without what only this one takes (kubernetes `plugin/pkg/admission/resourcequota/controller.go`,
+/// `pkg/quota/v1/evaluator/core/pods.go`).
+fn of_quota(message: &str) -> Option<&str> {
+    let at = message.find("failed quota: ").or_else(|| message.find("exceeded quota: "))?;
+    let said = &message[at..];
+    Some([" for: ", ", requested: "].iter().find_map(|end| said.split_once(end)).map_or(said, |(said, _)| said))
+}
+
+/// The key of a component by which less is taken of a thing that a quota counts.
+fn less_of(name: &str) -> Option<&'static str> {
+    if name.ends_with("requests.storage") {
+        Some("storage.size")
+    } else if name.starts_with("requests.") || name.starts_with("limits.") || matches!(name, "cpu" | "memory") {
+        Some("resources")
+    } else if matches!(name, "pods" | "count/pods") {
+        Some("replicas")
+    } else {
+        None
+    }
+}
+
+/// What makes room in a quota for a component, of these things.
+pub(crate) fn quota_fix<'n>(component: &str, names: impl IntoIterator<Item = &'n str>) -> Remedy {
+    let keys: BTreeSet<&str> = names.into_iter().filter_map(less_of).collect();
+    let lower = keys.into_iter().map(|key| format!("lower components.{component}.{key} in the deployment file"));
+    Remedy::any(std::iter::once("raise the quota".to_owned()).chain(lower))
 }
 
 const CONSTRAINTS: &str = "security context constraints";
@@ -117,6 +150,15 @@ pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Re
     if let Some(fix) = limits_fix(component, message) {
         return fix;
     }
+    if let Some(lacking) = of_quota(message).and_then(|said| said.split_once(": must specify ")) {
+        let set = format!("set {} in components.{component}.resources of the deployment file", lacking.1);
+        let range = format!("give namespace {namespace} a LimitRange, whose defaults containers get then");
+        return Remedy::any([set, range]);
+    }
+    if Meaning::QuotaExceeded.is_in(message) {
+        let asked = between(message, "requested: ", ", used: ").unwrap_or_default();
+        return quota_fix(component, asked.split(',').filter_map(|one| one.split('=').next()));
+    }
     let file = format!("set what the message names in components.{component} of the deployment file");
     if policy(message).is_some_and(|policy| policy.kind == CONSTRAINTS) {
         return constraints_fix(namespace).into();
@@ -132,6 +174,38 @@ pub(crate) fn exception(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A quota refuses all pods for one reason, and what it counts is not always taken less of.
+    #[test]
+    fn what_a_quota_says_is_one_fault_with_what_helps() {
+        let lacks = |pod: &str| {
+            format!(
+                "pods \"{pod}\" is forbidden: failed quota: mem: must specify limits.memory for: {pod}; requests.memory for: {pod}"
+            )
+        };
+        let full = |asked: &str| {
+            format!("pods \"x\" is forbidden: exceeded quota: q, requested: {asked}, used: pods=9, limited: pods=9")
+        };
+        assert_eq!(alike(&lacks("sprout")).as_deref(), Some("failed quota: mem: must specify limits.memory"));
+        assert_eq!(alike(&lacks("sprout")), alike(&lacks("bono")));
+        assert_ne!(alike(&lacks("sprout")), alike(&full("pods=1")));
+        for (message, fix) in [
+            (
+                lacks("x"),
+                "set limits.memory in components.NAME.resources of the deployment file; or give namespace ims a LimitRange",
+            ),
+            (full("pods=1"), "raise the quota; or lower components.NAME.replicas in the deployment file"),
+            (
+                full("limits.memory=1Gi,pods=1"),
+                "raise the quota; or lower components.NAME.replicas in the deployment file; or lower components.NAME.resources",
+            ),
+            (full("count/deployments.apps=1"), "raise the quota"),
+        ] {
+            let told = refusal_fix("NAME", "ims", &message).to_string();
+            assert!(told.starts_with(fix), "{message}: {told}");
+            assert!(!message.contains("count/") || told == fix, "{told}");
+        }
+    }
 
     /// Sentences as these programs write them.
     pub(crate) const REFUSALS: [(&str, &str, Option<&str>); 5] = [

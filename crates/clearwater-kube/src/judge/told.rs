@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use super::about::About;
 use super::failure::{self, RolloutContext};
-use super::image::set_by_others;
+use super::image::{SetField, set_by_others};
 use super::service::{self, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::{Exits, Observation, Subject};
-use crate::pod::object::is_pull_refused;
+use crate::pod::object::{is_pull_refused, waits_for_node};
 
 /// Puts why a component's pods do not come among its problems, and yields what to do about that where waiting may not help.
 /// One look has seen no exits but those that its pods still tell.
@@ -26,7 +26,13 @@ pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observat
     for pod in &pods {
         exits.observe(pod);
     }
-    let set_by = set_by_others(&seen.snapshot, &subject.workloads).filter(|_| pods.iter().any(|p| is_pull_refused(p)));
+    let set_by = [
+        (SetField::Image, pods.iter().any(|pod| is_pull_refused(pod))),
+        (SetField::NodeSelector, pods.iter().any(|pod| waits_for_node(pod))),
+    ]
+    .into_iter()
+    .filter(|(_, is_awaited)| *is_awaited)
+    .find_map(|(field, _)| Some(put_back(field, set_by_others(&seen.snapshot, &subject.workloads, field)?)));
     let rollout = RolloutContext { exits: &exits, now: at, ..RolloutContext::of(seen, subject, pods) };
     let failure = failure::judge(&rollout);
     let (cause, fix) = match failure {
@@ -39,12 +45,14 @@ pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observat
     if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
         judged.problems.insert(place, Finding::new(About::Pods, cause));
     }
-    set_by.map(put_back).or(fix)
+    set_by.or(fix)
 }
 
-/// What undoes that somebody else set an image: the deployment file is right as it is.
-pub(crate) fn put_back(by: &str) -> Remedy {
-    Remedy::from(Permission::TakeBack).then(format!(", which puts the deployment file's image back: {by} set this one"))
+/// What undoes that somebody else set something: the deployment file is right as it is.
+pub(crate) fn put_back(field: SetField, by: &str) -> Remedy {
+    let field = field.name();
+    Remedy::from(Permission::TakeBack)
+        .then(format!(", which puts the deployment file's {field} back: {by} set this one"))
 }
 
 #[cfg(test)]
@@ -124,6 +132,31 @@ mod tests {
                 ),
                 None => assert!(remedy.contains("r.example/bono:2 does not exist"), "{remedy}"),
             }
+        }
+    }
+
+    /// Pods that find no node by a selector that no deployment file has are not helped by a change of it.
+    #[test]
+    fn a_node_selector_that_was_set_by_hand_is_put_back() {
+        for (ours, by) in [(json!({}), true), (json!({"f:nodeSelector": {}}), false)] {
+            let (subject, mut seen) = rolling("ContainerCreating", "");
+            let pods = seen.snapshot.pods.values_mut();
+            for pod in pods.filter(|pod| pod.metadata.name.as_deref() == Some("bono-2-b")) {
+                pod.status = serde_json::from_value(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
+                    "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 node(s) \
+                     didn't match Pod's node affinity/selector.", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}))
+                .unwrap();
+            }
+            let of = |manager: &str, spec: Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {"f:spec": spec}}}});
+            let fields = json!([of("kubectl-clearwater", ours), of("kubectl-patch", json!({"f:nodeSelector": {}}))]);
+            let deployment = seen.snapshot.deployments.get_mut("bono").unwrap();
+            deployment.metadata.managed_fields = Some(serde_json::from_value(fields).unwrap());
+            let mut judged = service::standing(&subject, &seen);
+            let remedy = with_cause(&subject, &mut judged, &seen, seen.now()).map(|r| r.to_string());
+            let is_put_back = remedy.as_deref().is_some_and(|remedy| {
+                remedy.ends_with("which puts the deployment file's nodeSelector back: kubectl-patch set this one")
+            });
+            assert_eq!(is_put_back, by, "{remedy:?}");
         }
     }
 

@@ -48,6 +48,11 @@ impl Secrets {
         (secrets, unread)
     }
 
+    /// What one of them holds below a key.
+    pub(crate) fn value(&self, name: &str, key: &str) -> Option<&str> {
+        self.0.get(name)?.get(key).map(String::as_str)
+    }
+
     /// Those that a container takes variables from.
     pub(crate) fn named_by(container: &Container) -> impl Iterator<Item = &str> {
         let from = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());

@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::pod::object::own_container;
 use crate::pod::supervisor;
 use crate::pod::{
-    AskError, EXEC, Forward, OPEN, Output, Room, Script, Shell, Verdict, ask_room, judge, read_room, script,
+    AskError, EXEC, Forward, HANGS, OPEN, Output, Room, Script, Shell, Verdict, ask_room, judge, read_room, script,
 };
 
 /// The longest that one question may take. The questions in the pod give up after three seconds by themselves.
@@ -28,6 +28,9 @@ const ANSWER: Duration = Duration::from_secs(8);
 pub(super) const PATIENCE_FIRST: u32 = 1;
 /// The most that a question is given, in seconds.
 pub(super) const PATIENCE_LONGEST: u32 = 4;
+/// How long supervisorctl is waited for, in seconds: where nobody answered at the socket, and where that was not asked.
+const CTL_AFTER_SILENCE: u32 = 2;
+const CTL: u32 = 5;
 /// How many last lines of a log are shown.
 const TAIL: usize = 12;
 /// Whether a member has what it got when it joined, and else whether there is data: the file, the directory of the data.
@@ -255,6 +258,7 @@ impl Prober {
         if let Some(first) = report.troubles.first().filter(|t| !t.is_starting()) {
             let program = first.program.clone();
             report.log = self.log_of(&program).await;
+            report.tell_kept_port();
         }
         report.unchecked.dedup();
     }
@@ -332,13 +336,14 @@ impl Prober {
             Ok(seen) => return Ok(Ok(seen)),
             Err(error) => error,
         };
-        let by_ctl = self.run(&Script::new("supervisorctl status")).await?;
-        let seen = supervisor::parse_supervisorctl(&by_ctl.text);
-        if !seen.is_empty() {
-            return Ok(Ok(seen));
-        }
-        let said = by_ctl.text.lines().next().unwrap_or("nothing").trim().to_owned();
-        Ok(Err(format!("supervisord does not answer: {unreadable}; supervisorctl says {said:?}")))
+        let is_silent = over_socket.text.trim().is_empty();
+        let patience = if is_silent { CTL_AFTER_SILENCE } else { CTL };
+        let by_ctl = self.run(&Script::new("timeout \"$1\" supervisorctl status").arg(patience)).await?;
+        Ok(supervisor::said_by_ctl(&by_ctl, is_silent).map_err(|said| {
+            let why =
+                said.map_or_else(|| HANGS.to_owned(), |said| format!("{unreadable}; supervisorctl says {said:?}"));
+            format!("supervisord does not answer: {why}")
+        }))
     }
 
     /// Puts one of the health questions; an error inside is what is wrong.
@@ -374,7 +379,9 @@ impl Prober {
             report.unchecked.push(format!("health: {why}"));
             return Ok(Ok(()));
         }
+        let is_new = self.forward.is_none();
         match self.get(*port, "/health").await {
+            Err(error) if is_silent(&error, is_new) => Ok(Err(format!("GET /health on port {port}: {HANGS}"))),
             Ok((_, body)) => Ok(judged(asks, &body)),
             Err(error) if error.is_lasting() => {
                 self.no_forward = Some(error.to_string());
@@ -415,6 +422,11 @@ impl Prober {
     }
 }
 
+/// Whether nothing came from whom a connection was just made to: one that was made before may have broken on its way.
+const fn is_silent(error: &AskError, is_new: bool) -> bool {
+    is_new && matches!(error, AskError::Deadline { .. })
+}
+
 fn judged(asks: &Asks, answer: &str) -> Result<(), String> {
     match judge(asks, answer) {
         Verdict::Good => Ok(()),
@@ -434,6 +446,14 @@ mod tests {
         let line = script.line().unwrap();
         let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// One that hangs is told from one on whose way something broke.
+    #[test]
+    fn who_takes_connections_and_answers_nothing_hangs() {
+        let late = AskError::Deadline { pod: "etcd-0".to_owned(), within: ANSWER };
+        let broken = AskError::NotOpened { pod: "etcd-0".to_owned(), within: ANSWER };
+        assert!(is_silent(&late, true) && !is_silent(&late, false) && !is_silent(&broken, true));
     }
 
     #[test]

@@ -4,8 +4,18 @@ use clearwater::event::LogExcerpt;
 
 use super::finding::{Finding, Part};
 use super::given::RunsWith;
-use crate::pod::supervisor::Trouble;
+use crate::pod::supervisor::{State, Trouble};
 use crate::pod::{AskError, Room};
+
+/// What a program's log says whose port somebody holds (`strerror` of `EADDRINUSE`).
+const IN_USE: &str = "address already in use";
+/// What is told of such a program.
+const KEPT_PORT: &str = "its port is in use: an earlier process of it lives on, and supervisord knows nothing of it";
+
+/// Whether this is said of a program that does not start because an earlier process of it keeps the port.
+pub(crate) fn is_kept_out(text: &str) -> bool {
+    text.ends_with(KEPT_PORT)
+}
 
 /// What was seen of a pod.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +92,19 @@ impl Report {
         }
     }
 
+    /// Tells of a program that ends at its start, again and again, why it does where its log says that its port is in use.
+    pub(super) fn tell_kept_port(&mut self) {
+        let says = |log: &LogExcerpt| log.lines.iter().any(|line| line.to_lowercase().contains(IN_USE));
+        let Some(trouble) = self.troubles.first_mut().filter(|_| self.log.as_ref().is_some_and(says)) else { return };
+        if !(trouble.is_fatal() || trouble.state == Some(State::Backoff)) {
+            return;
+        }
+        trouble.text = format!("{}; {KEPT_PORT}", trouble.text);
+        let about = Part::Program(trouble.program.clone());
+        let told = self.problems.iter_mut().filter(|problem| problem.about == about);
+        told.for_each(|problem| problem.text.clone_from(&trouble.text));
+    }
+
     /// Takes in why a question was not answered. One that broke off or took too long says nothing of the pod: what is asked
     /// inside of it has times of its own, and tells when these are over.
     pub(super) fn failed(&mut self, about: Part, error: &AskError) {
@@ -120,7 +143,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::supervisor::State;
 
     fn report(first: bool, well: u32) -> Report {
         let trouble = Trouble {
@@ -140,6 +162,25 @@ mod tests {
         };
         report.answers_while_starting();
         report
+    }
+
+    /// What ended at its start tells it; what was stopped, or whose log says something else, does not.
+    #[test]
+    fn a_port_that_an_earlier_process_keeps_is_told() {
+        for (state, line, is_told) in [
+            (State::Backoff, "bind: Address already in use", true),
+            (State::Backoff, "java.net.BindException: Address already in use (Bind failed)", true),
+            (State::Fatal, "[emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", true),
+            (State::Backoff, "no such file", false),
+            (State::Starting, "bind: Address already in use", false),
+        ] {
+            let mut report = report(false, 0);
+            report.troubles[0].state = Some(state);
+            report.log = Some(LogExcerpt { from: "a log".to_owned(), lines: vec![line.to_owned()] });
+            report.tell_kept_port();
+            assert_eq!(is_kept_out(&report.problems[0].text), is_told, "{state:?} {line}: {report:?}");
+            assert_eq!(is_kept_out(&report.troubles[0].text), is_told);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod tunnel;
 pub use forward::Forward;
 pub(crate) use open::{Duplex, EXEC, OPEN, exec, forward};
 pub(crate) use program::Program;
-pub(crate) use question::etcd_health;
+pub(crate) use question::{HANGS, etcd_health, is_silence};
 pub use question::{Verdict, judge, script};
 pub use room::Room;
 pub(crate) use room::{ask_room, read_room};

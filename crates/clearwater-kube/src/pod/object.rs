@@ -33,6 +33,12 @@ pub(crate) fn is_pull_refused(pod: &Pod) -> bool {
     containers(pod).any(|(c, _)| waiting(c).is_some_and(|reason| refused.contains(&reason.as_str())))
 }
 
+/// Whether no node has taken a pod yet, as its scheduler says.
+pub(crate) fn waits_for_node(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "PodScheduled" && c.status == "False")
+}
+
 /// When a container that runs was started, on its node's clock.
 pub(crate) fn running_since(container: &ContainerStatus) -> Option<Timestamp> {
     container.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0)

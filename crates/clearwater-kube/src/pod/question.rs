@@ -4,6 +4,16 @@ use clearwater::component::Asks;
 
 use super::Script;
 
+/// What is said of whom a connection was made to and nothing came of it in time.
+const SILENT: &str = "no answer in time";
+/// What is said of whom nothing came for long enough: the kernel takes connections for a program that is stopped.
+pub(crate) const HANGS: &str = "it takes connections and answers nothing: it hangs";
+
+/// Whether what a question came to says that a program took the connection and answered nothing.
+pub(crate) fn is_silence(text: &str) -> bool {
+    text.ends_with(SILENT) || text.ends_with(HANGS)
+}
+
 /// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -118,7 +128,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             }
             let mut words = first.split_whitespace();
             let (Some(version), Some(status)) = (words.next(), words.next()) else {
-                return bad("no answer in time".to_owned());
+                return bad(SILENT.to_owned());
             };
             if !version.starts_with("HTTP/") || status != "200" {
                 return bad(format!("it answered {first:?}"));
@@ -137,7 +147,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 let status = answer.lines().find_map(|l| l.strip_prefix(&prefix)).map(str::trim);
                 let seen = match status {
                     Some(s) if s.starts_with("SIP/2.0 200") => continue,
-                    Some("") => "no answer in time".to_owned(),
+                    Some("") => SILENT.to_owned(),
                     Some(s) => format!("it answered {s:?}"),
                     None => {
                         let ours = |l: &&str| l.contains(&format!("/{port}:"));
@@ -153,7 +163,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 return Verdict::Good;
             }
             let seen = refused().unwrap_or_else(|| match first {
-                "" | "''" => "no answer in time".to_owned(),
+                "" | "''" => SILENT.to_owned(),
                 other => format!("it answered {other}"),
             });
             Verdict::Bad(format!("memcached version on port {port}: {seen}"))
@@ -163,7 +173,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             let seen = if said("answered") {
                 return Verdict::Good;
             } else if said("silent") {
-                "no answer in time, though it takes connections: it hangs".to_owned()
+                HANGS.to_owned()
             } else if said("closed") {
                 "it closed the connection without an answer".to_owned()
             } else {
@@ -183,7 +193,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             if first.contains("\\001") {
                 Verdict::Good
             } else {
-                Verdict::Bad(format!("STUN binding on UDP port {port}: no answer in time"))
+                Verdict::Bad(format!("STUN binding on UDP port {port}: {SILENT}"))
             }
         }
     }
@@ -350,7 +360,7 @@ mod tests {
             let output =
                 std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {line}")]).output().unwrap();
             let Verdict::Bad(text) = judge(&asks, &String::from_utf8_lossy(&output.stdout)) else { panic!("{asks:?}") };
-            assert!(text.contains("no answer in time"), "{text}");
+            assert!(is_silence(&text), "{text}");
         }
         let cql = |answer: &'static [u8]| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,6 +4,8 @@ use clearwater::component::{Program, ProgramHealth};
 use clearwater::named;
 use thiserror::Error;
 
+use super::Output;
+
 /// A program's state, as supervisord names it (supervisor `supervisor/states.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are supervisord's own")]
@@ -249,6 +251,20 @@ pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
     troubles
 }
 
+/// What `timeout` ends with where the time was up (GNU coreutils).
+const TIMED_OUT: i32 = 124;
+
+/// What supervisorctl says; an error is what else it says, or none where it waits for one that hangs: nobody answered at the
+/// socket, either, and the shell that asks both answers.
+pub(crate) fn said_by_ctl(by_ctl: &Output, is_silent: bool) -> Result<Vec<ProgramState>, Option<String>> {
+    let seen = parse_supervisorctl(&by_ctl.text);
+    if !seen.is_empty() {
+        return Ok(seen);
+    }
+    let said = || by_ctl.text.lines().next().unwrap_or("nothing").trim().to_owned();
+    Err((!is_silent || by_ctl.status != TIMED_OUT).then(said))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,6 +318,17 @@ mod tests {
         assert_eq!(programs.len(), 2);
         assert_eq!(programs[0].description, "Exited too quickly (process log may have details)");
         assert_eq!(programs[1].full_name(), "clearwater-infrastructure");
+    }
+
+    /// One that hangs is told from one that is slow.
+    #[test]
+    fn a_supervisord_that_hangs_is_told() {
+        let ctl = |text: &str, status| Output { text: text.to_owned(), status };
+        let refused = "unix:///var/run/supervisor.sock refused connection";
+        assert_eq!(said_by_ctl(&ctl("", TIMED_OUT), true), Err(None));
+        assert_eq!(said_by_ctl(&ctl("", TIMED_OUT), false), Err(Some("nothing".to_owned())));
+        assert_eq!(said_by_ctl(&ctl(refused, 1), true), Err(Some(refused.to_owned())));
+        assert_eq!(said_by_ctl(&ctl("homer RUNNING pid 7\n", 0), true).map(|seen| seen.len()), Ok(1));
     }
 
     #[test]

@@ -222,9 +222,9 @@ const UP: &[AccessRule] = &[
     rule(LIST, AUTOSCALING, &["horizontalpodautoscalers"])
         .only_if("the file sets another number of pods than there is")
         .or_without("autoscalers that would set the number back"),
-    rule(GET, NETWORKING, &["ingressclasses"])
+    rule(LIST, NETWORKING, &["ingressclasses"])
         .cluster()
-        .only_if("Ellis has an Ingress of a class")
+        .only_if("Ellis has an Ingress")
         .or_without("whether its class is there"),
     rule(GET, "", &["nodes/proxy"]).cluster().or_without("how many name servers pods get"),
     NODES,

@@ -178,8 +178,6 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
                  the message names)",
                 cluster.namespace
             )
-        } else if Meaning::QuotaExceeded.is_in(&status.message) {
-            format!("raise the quota, or lower components.{name}.resources")
         } else {
             refusal_fix(&name, &cluster.namespace, &status.message).to_string()
         };

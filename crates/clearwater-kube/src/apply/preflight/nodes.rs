@@ -90,6 +90,11 @@ pub(super) fn groups(work: &ApplyPlan) -> Vec<(Wants, Vec<String>)> {
     groups
 }
 
+/// Whether no node that takes pods is one for any of these: what room there is then is not the question.
+pub(super) fn fit_nowhere(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> bool {
+    !groups.is_empty() && !nodes.iter().filter(|n| is_usable(n)).any(|n| groups.iter().any(|(wants, _)| wants.fit(n)))
+}
+
 /// Whether there are nodes that the pods' selectors mean and whose taints they tolerate.
 pub(super) fn check(groups: &[(Wants, Vec<String>)], nodes: &Result<Vec<Node>, kube::Error>) -> Vec<CheckLine> {
     match nodes {
@@ -146,7 +151,7 @@ fn judge(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> Vec<CheckLine> {
         };
         // What brings nodes is not to be seen before a pod waits for one; the run then waits with it.
         let brought = Remedy::sentence([
-            "where an autoscaler brings such nodes ".into(),
+            "where an autoscaler brings such nodes: ".into(),
             Permission::SkipCheck(CheckId::Nodes.name()).into(),
         ]);
         lines.push(with_fix(
@@ -233,6 +238,9 @@ mod tests {
         let [refused] = &judge(&wants(json!([])), &three)[..] else { panic!("one line") };
         assert_eq!(refused.status, CheckStatus::Failed);
         let named = ["a (node-role.kubernetes.io/control-plane:NoSchedule)", "b (team=gpu:NoExecute)"];
+        assert!(
+            fit_nowhere(&wants(json!([])), &three) && !fit_nowhere(&wants(json!([{"operator": "Exists"}])), &three)
+        );
         assert!(named.iter().all(|n| refused.detail.contains(n)) && !refused.detail.contains("c ("), "{refused:?}");
         for (tolerations, count) in [
             (json!([{"key": "team", "value": "gpu"}]), 1),

@@ -15,6 +15,7 @@ use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState};
 use super::volumes::{PlannedClaim, claims_of};
 use crate::cluster::{Cluster, list_all};
+use crate::judge::policy::quota_fix;
 use crate::kinds::ObjectKind;
 
 const TITLE: &str = "quotas against the sum of what will be made";
@@ -147,16 +148,7 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
 
 /// What makes room for a thing that a quota counts.
 fn fix(name: &str) -> Remedy {
-    let less = if name.ends_with("requests.storage") {
-        "components.NAME.storage.size"
-    } else if name.starts_with("requests.") || name.starts_with("limits.") || matches!(name, "cpu" | "memory") {
-        "components.NAME.resources"
-    } else if matches!(name, "pods" | "count/pods") {
-        "components.NAME.replicas"
-    } else {
-        return "raise the quota".into();
-    };
-    Remedy::any(["raise the quota".to_owned(), format!("lower {less} in the deployment file")])
+    quota_fix("NAME", [name])
 }
 
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.
@@ -217,8 +209,9 @@ fn judge(quotas: &[ResourceQuota], wanted: &BTreeMap<String, f64>, fix: impl Fn(
             };
             let need = wanted.get(name).copied().unwrap_or(0.0);
             if need > 0.0 && used_n + need > limit_n * (1.0 + 1e-9) {
-                let detail =
-                    format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
+                // What stood before the quota is not taken back.
+                let left = (limit_n - used_n).max(0.0);
+                let detail = format!("{name}: {} is needed, {} of {} are left", short(need), short(left), limit.0);
                 let seen = line(CheckId::Quota, format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
                 lines.push(with_fix(seen, fix(name)));
             }
@@ -286,6 +279,7 @@ mod tests {
         for (name, limit, used, fits) in [
             ("persistentvolumeclaims", "1", "0", true),
             ("persistentvolumeclaims", "1", "1", false),
+            ("persistentvolumeclaims", "1", "2", false),
             ("requests.storage", "2Gi", "0", true),
             ("requests.storage", "2Gi", "1Gi", false),
             ("fast.storageclass.storage.k8s.io/requests.storage", "1Gi", "0", false),
@@ -298,6 +292,7 @@ mod tests {
             let lines = against(&cluster, |_| wanted.clone(), fix).await;
             let status = if fits { CheckStatus::Ok } else { CheckStatus::Failed };
             assert_eq!(lines[0].status, status, "{name} {limit} {used}: {lines:?}");
+            assert!(!lines[0].detail.contains('-') || lines[0].status == CheckStatus::Ok, "{lines:?}");
         }
     }
 

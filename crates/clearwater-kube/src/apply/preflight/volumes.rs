@@ -21,6 +21,7 @@ use super::super::prepare::{ApplyPlan, LiveState};
 use crate::cluster::{Cluster, list_all};
 
 const CLASSES: &str = "classes of storage that claims name";
+const KEPT: &str = "what is held outlives its pods";
 const LIMITS: &str = "limits of the namespace for claims";
 
 /// A claim that is to be made.
@@ -118,7 +119,7 @@ fn judge(
         "name one that there is (kubectl get storageclass) as components.NAME.storage.storageClass in the deployment file"
             .into(),
         "have none kept on a volume (components.NAME.storage.persistent: false)".into(),
-        by_hand.after("where somebody makes the volumes by hand "),
+        by_hand.after("where somebody makes the volumes by hand: "),
     ]);
     let of = |status, detail| Some(with_fix(line(CheckId::Objects, CLASSES, status, detail), fix));
     match volumes {
@@ -184,6 +185,31 @@ async fn limits(cluster: &Cluster, file: &DeploymentFile, claims: &[PlannedClaim
     }
 }
 
+/// What is said of components that would keep what they hold on a volume if the cluster had a class for it, and of which the file
+/// does not say that they are to keep nothing.
+fn unkept(file: &DeploymentFile, standing: &LiveState, work: &ApplyPlan) -> Option<CheckLine> {
+    if standing.classes.is_none() || standing.default_class.is_some() {
+        return None;
+    }
+    let is_open = |component: &Component| {
+        let storage = file.storage(*component);
+        component.keeps_on_volume(file.release) && storage.persistent.is_none() && storage.storage_class.is_none()
+    };
+    let made = work.all().filter(|planned| planned.operation == Operation::Create && planned.pods().is_some());
+    let owner = |planned: &Planned| match planned.item.owner {
+        ItemOwner::Component(component) => Some(component),
+        ItemOwner::Shared => None,
+    };
+    let components: BTreeSet<Component> = made.filter_map(owner).filter(is_open).collect();
+    let names = components.iter().map(|component| component.name()).collect::<Vec<_>>().join(", ");
+    let detail = format!("no StorageClass is the default one: what {names} hold is in their pods, and goes with these");
+    let fix = Remedy::any([
+        "name a StorageClass as components.NAME.storage.storageClass in the deployment file",
+        "components.NAME.storage.persistent: false there, where it is to be so",
+    ]);
+    (!components.is_empty()).then(|| with_fix(line(CheckId::EtcdData, KEPT, CheckStatus::Warning, detail), fix))
+}
+
 /// What stands in the way of the claims that are to be made. Those that an earlier deployment left are taken as they are.
 pub(super) async fn check(
     cluster: &Cluster,
@@ -192,10 +218,20 @@ pub(super) async fn check(
     work: &ApplyPlan,
 ) -> Vec<CheckLine> {
     let claims: Vec<PlannedClaim<'_>> = work.all().flat_map(claims_of).collect();
+    let lines = of_claims(cluster, file, standing, &claims).await;
+    lines.into_iter().chain(unkept(file, standing, work)).collect()
+}
+
+async fn of_claims(
+    cluster: &Cluster,
+    file: &DeploymentFile,
+    standing: &LiveState,
+    claims: &[PlannedClaim<'_>],
+) -> Vec<CheckLine> {
     if claims.is_empty() {
         return Vec::new();
     }
-    let lines = of(cluster, file, standing, &claims).await;
+    let lines = of(cluster, file, standing, claims).await;
     if !lines.iter().any(|line| line.status > CheckStatus::Unseen) {
         return lines;
     }
@@ -255,8 +291,13 @@ mod tests {
     const ETCD: &str = "components: {etcd: {storage: {storageClass: fast, size: 2Gi}}}\n";
     const EARLIER: &str = "etcdStorage: {storageClass: fast, size: 2Gi}\n";
 
-    /// What is told where these objects stand; a kind that is `null` may not be listed.
+    /// What is told of the claims where these objects stand; a kind that is `null` may not be listed.
     async fn told(text: &str, standing: &LiveState, objects: Value) -> Vec<CheckLine> {
+        let all = all_told(text, standing, objects).await;
+        all.into_iter().filter(|line| line.title != KEPT).collect()
+    }
+
+    async fn all_told(text: &str, standing: &LiveState, objects: Value) -> Vec<CheckLine> {
         let (cluster, _) = fake_api::cluster(move |path| {
             let kind = path.rsplit('/').next().unwrap_or_default();
             match objects.get(kind) {
@@ -298,6 +339,30 @@ mod tests {
         }
         let [line] = &told(ETCD, &live(Some(&[]), None), json!({})).await[..] else { panic!("one line") };
         assert!(line.detail.starts_with("there is no StorageClass \"fast\", which claims of etcd name"), "{line:?}");
+    }
+
+    /// Nobody asked for stores that lose what they hold with their pods.
+    #[tokio::test]
+    async fn that_nothing_is_kept_is_said_before_the_first_write() {
+        let none = "components: {etcd: {storage: {persistent: false}}, cassandra: {storage: {persistent: false}}, \
+                    ellis: {storage: {persistent: false}}}\n";
+        for (file, standing, named) in [
+            ("", live(Some(&["slow"]), None), Some("what etcd, cassandra, ellis hold")),
+            (
+                "components: {etcd: {storage: {persistent: false}}}\n",
+                live(Some(&[]), None),
+                Some("cassandra, ellis hold"),
+            ),
+            (none, live(Some(&[]), None), None),
+            ("", live(Some(&["slow"]), Some("slow")), None),
+            ("", live(None, None), None),
+        ] {
+            let lines = all_told(file, &standing, json!({})).await;
+            let kept: Vec<&CheckLine> = lines.iter().filter(|line| line.id == CheckId::EtcdData).collect();
+            assert_eq!(kept.len(), usize::from(named.is_some()), "{file}: {lines:?}");
+            assert!(kept.iter().all(|line| line.status == CheckStatus::Warning), "{kept:?}");
+            assert!(named.is_none_or(|named| kept[0].detail.contains(named)), "{kept:?}");
+        }
     }
 
     #[tokio::test]

@@ -99,6 +99,8 @@ fn keys(facts: &Facts) -> Vec<CheckLine> {
             public.iter().filter(move |(k, v)| has(of, inside, k, v)).map(move |(k, _)| (pod, *k))
         })
         .collect();
+    let known: Vec<(&str, &str)> =
+        known.into_iter().chain(facts.public_keys.iter().map(|(pod, key)| (&**pod, &**key))).collect();
     let (pods, names): (BTreeSet<&str>, BTreeSet<&str>) = known.iter().copied().unzip();
     let pods: Vec<&str> = pods.into_iter().collect();
     let detail = format!("upstream's public value: {}", names.into_iter().collect::<Vec<_>>().join(", "));

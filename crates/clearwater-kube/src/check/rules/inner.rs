@@ -191,7 +191,7 @@ fn room(facts: &Facts, pod: &str, component: Component, place: &str) -> Remedy {
     let under = |mount: &&VolumeMount| Path::new(place).starts_with(&mount.mount_path);
     let mount = mounts.into_iter().flatten().filter(under).max_by_key(|mount| mount.mount_path.len());
     let volume = mount.and_then(|mount| spec?.volumes.iter().flatten().find(|volume| volume.name == mount.name));
-    let largest = format!("kubectl exec -n {} {pod} -- du -xh {place} tells what is large", facts.namespace());
+    let largest = format!("kubectl exec -n {} {pod} -- du -xah {place} tells what is large", facts.namespace());
     let claim = volume.and_then(|volume| volume.persistent_volume_claim.as_ref());
     if let Some(claim) = claim {
         return Remedy::any([format!("larger storage for persistentvolumeclaim/{}", claim.claim_name), largest]);

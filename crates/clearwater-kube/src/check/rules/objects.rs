@@ -9,6 +9,7 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{MANAGED_BY, SERVICE_LABEL, held};
 use clearwater::quantity;
 use clearwater::remedy::{NamesDeed, Remedy};
+use clearwater::text::counted;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::DeploymentSpec;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
@@ -17,7 +18,7 @@ use kube::ResourceExt;
 
 use super::super::facts::Facts;
 use super::Said;
-use crate::judge::{Outdated, put_back, set_by_others, started};
+use crate::judge::{Outdated, SetField, put_back, set_by_others, started};
 use crate::observe::Workload;
 use crate::observe::snapshot::{Kind, SLICE_WRITER_LABEL, component_by};
 use crate::observe::subject::all_workloads;
@@ -155,7 +156,8 @@ fn images(facts: &Facts) -> Vec<CheckLine> {
     if tags.len() > 1 {
         let detail = tags.iter().map(listed).collect::<Vec<_>>().join("; ");
         let workloads: Vec<Workload> = all_workloads(&facts.snapshot).map(|(_, workload)| workload).collect();
-        let by_hand = set_by_others(&facts.snapshot, &workloads).map(put_back);
+        let by_hand =
+            set_by_others(&facts.snapshot, &workloads, SetField::Image).map(|by| put_back(SetField::Image, by));
         let fix = by_hand.unwrap_or_else(|| "run all components from the images of one release".into());
         said.wrong(CheckStatus::Warning, "", detail, fix);
     }
@@ -342,9 +344,9 @@ fn restarts(facts: &Facts) -> Vec<CheckLine> {
                 said.told_by(other);
             } else {
                 let detail = format!(
-                    "container {} was, {} times, last after {} with code {}",
+                    "container {} was, {}, last after {} with code {}",
                     container.name,
-                    container.restart_count,
+                    counted(container.restart_count, "time"),
                     ended.reason.as_deref().unwrap_or("its end"),
                     ended.exit_code
                 );

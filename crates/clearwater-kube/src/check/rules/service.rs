@@ -11,12 +11,14 @@ use clearwater::text::counted;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::super::facts::{Facts, JudgedComponent};
-use super::Said;
 use super::objects::{no_services, no_workloads, old_kernel, services};
+use super::{Said, hung};
 use crate::judge::said::Meaning;
-use crate::judge::{About, Stage};
+use crate::judge::{About, Stage, rollout};
 use crate::observe::finding::{Finding, Part};
+use crate::observe::report::is_kept_out;
 use crate::observe::snapshot::Kind;
+use crate::pod::is_silence;
 use crate::pod::object::pod_is_ready;
 
 /// Which check a problem belongs to.
@@ -115,6 +117,10 @@ fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Fa
             Remedy::BringUp,
             " marks each that no pod stands behind as failed, and says so".into(),
         ]),
+        CheckId::Supervisor if is_silence(&problem.text) => match &problem.about {
+            About::Pod(pod, _) => hung::of_container(facts, part.component, pod),
+            _ => told_by("see what its container says: "),
+        },
         CheckId::Supervisor if !matches!(&problem.about, About::Pod(pod, _) if has_old_kernel(facts, pod)) => {
             told_by("see what its container says: ")
         }
@@ -130,6 +136,10 @@ fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Fa
             }
             _ => told_by("see what its container says: "),
         },
+        CheckId::Programs if is_kept_out(&problem.text) => match &problem.about {
+            About::Pod(pod, Part::Program(program)) => hung::at_program(facts, part.component, pod, program),
+            _ => told_by("see the last lines of its log: "),
+        },
         CheckId::Programs => {
             stands_on(part.component, facts).unwrap_or_else(|| told_by("see the last lines of its log: "))
         }
@@ -139,20 +149,15 @@ fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Fa
             "9160 never opens where rpc_address is ::0 and IPv6 is off, or while it cannot join".into()
         }
         _ => stands_on(part.component, facts).unwrap_or_else(|| {
-            Remedy::any([told_by("see what it stands on: "), restart(part.component, &problem.about, facts)])
+            let look = told_by("see what it stands on: ");
+            match &problem.about {
+                About::Pod(pod, Part::Question(place)) => {
+                    let end = hung::at_question(facts, part.component, pod, *place);
+                    if is_silence(&problem.text) { end } else { Remedy::any([look, end.after("where it hangs, ")]) }
+                }
+                _ => look,
+            }
         }),
-    }
-}
-
-/// What helps against a daemon that hangs.
-fn restart(component: Component, about: &About, facts: &Facts) -> Remedy {
-    let program = entry(facts.release, component).and_then(|entry| entry.program(component.name()));
-    match (about, program) {
-        (About::Pod(pod, _), Some(program)) => {
-            let (namespace, program) = (facts.namespace(), program.full_name());
-            format!("where it hangs, kubectl exec -n {namespace} {pod} -- supervisorctl restart {program}").into()
-        }
-        _ => "where it hangs, supervisorctl restart of its program in its pod".into(),
     }
 }
 
@@ -186,7 +191,7 @@ fn told_by(part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> O
         }
         About::Pod(pod, Part::Question(_)) => by_ground().or_else(|| facts.broken(pod)),
         About::Pod(_, Part::Program(_)) => by_ground(),
-        About::Pod(_, Part::Name(_)) => lacks_service(facts, part.component).then_some(CheckId::Workloads),
+        About::Pod(_, Part::Name(_)) => is_led_past(facts, part.component).then_some(CheckId::Workloads),
         // That no Service leads there is told by itself.
         About::Pods if part.judged.stage >= Stage::Settling && lacks_service(facts, part.component) => {
             Some(CheckId::Workloads)
@@ -232,6 +237,17 @@ fn lacks_zone(part: &JudgedComponent, facts: &Facts) -> bool {
 
 /// Who does not serve because of what is broken in a component.
 fn also_broken(ground: Component, facts: &Facts) -> String {
+    if ground == Component::Etcd {
+        let clustered = |c: Component| entry(facts.release, c).is_some_and(|e| e.clustering.is_some());
+        let unread = facts.parts.iter().filter(|part| clustered(part.component) && !part.members_read);
+        let all: Vec<&str> = unread.map(|part| part.component.name()).collect();
+        let who = all.join(", ");
+        return if all.is_empty() {
+            who
+        } else {
+            format!("; by it no member of {who} joins, leaves or hears of others")
+        };
+    }
     let by_it = |part: &&JudgedComponent| {
         !part.judged.problems.is_empty() && broken_ground(part.component, facts).is_some_and(|(of, _)| of == ground)
     };
@@ -329,6 +345,13 @@ fn lacks_service(facts: &Facts, component: Component) -> bool {
         && !facts.snapshot.services.contains_key(component.name())
 }
 
+/// Whether no Service leads to a component's pods, or one that leads past all of them: its name has no address then.
+fn is_led_past(facts: &Facts, component: Component) -> bool {
+    let lacks = |part: &JudgedComponent| part.judged.problems.iter().any(|problem| problem.about == About::Pods);
+    let leads_nowhere = || rollout::ready_endpoints(facts.snapshot.slices_of(component.name())) == 0;
+    lacks_service(facts, component) || facts.part(component).is_some_and(lacks) && leads_nowhere()
+}
+
 /// The names that containers' own settings hold, of components that stand and that they connect to.
 fn configured_names(said: &mut Said, facts: &Facts) {
     let graph = Graph::clearwater(facts.release, Subscribers::BuiltIn);
@@ -346,7 +369,7 @@ fn configured_names(said: &mut Said, facts: &Facts) {
                 continue;
             }
             let named = HostSetting::component(key).filter(|to| is_there(*to) && connects(from, *to));
-            if facts.tells(CheckId::Workloads) && named.is_some_and(|to| lacks_service(facts, to)) {
+            if facts.tells(CheckId::Workloads) && named.is_some_and(|to| is_led_past(facts, to)) {
                 said.told_by(CheckId::Workloads);
             } else if named.is_some() {
                 let detail = format!("{name}, which it names, is not found from inside of the pod");

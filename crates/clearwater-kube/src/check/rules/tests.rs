@@ -23,6 +23,7 @@ use crate::observe::unasked::Unasked;
 
 mod doubles;
 mod endpoints;
+mod remedies;
 mod unseen;
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
@@ -124,6 +125,7 @@ fn health() -> Facts {
         zone: ZoneSeen { stands: Some(ZONE.to_owned()), wanted: None },
         zones: components.iter().map(|c| (format!("{c}-0"), ZONE.to_owned())).collect(),
         secrets_unread: None,
+        public_keys: BTreeSet::new(),
         left_out: BTreeSet::new(),
         nodes: Ok(vec![node("one", "6.1.0-18-amd64", "True")]),
         claims: Ok(vec![]),
@@ -377,6 +379,10 @@ fn keys_are_changed_where_they_are_kept() {
         "{}",
         fix(&facts)
     );
+    // The Secret holds it, and Ellis was started with what it held before.
+    let mut kept = health();
+    kept.public_keys = BTreeSet::from([("ellis-0".to_owned(), "ellis_api_key".to_owned())]);
+    assert!(fix(&kept).starts_with("keys: random"), "{}", fix(&kept));
     // What is given by a Secret is written into it, or makes it anew.
     for (name, begins) in [
         ("clearwater-keys", "kubectl delete secret -n ims clearwater-keys, then"),
@@ -392,31 +398,6 @@ fn keys_are_changed_where_they_are_kept() {
     }
 }
 
-/// What grows is told by what the place is.
-#[test]
-fn room_is_made_where_it_lacks() {
-    let fix = |place: &str| {
-        let mut facts = health();
-        let mut chronos = serde_json::to_value(pod(Component::Chronos, 0)).unwrap();
-        chronos["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "logs", "mountPath": "/var/log/chronos"},
-            {"name": "data", "mountPath": "/data"}, {"name": "small", "mountPath": "/scratch"}]);
-        chronos["spec"]["volumes"] = json!([{"name": "logs", "emptyDir": {}},
-            {"name": "data", "persistentVolumeClaim": {"claimName": "data-chronos-0"}},
-            {"name": "small", "emptyDir": {"sizeLimit": "8Mi"}}]);
-        add(&mut facts, chronos);
-        inside(&mut facts, "chronos-0").full.insert(place.to_owned(), 90);
-        let said = lines(&facts).into_iter().find(|l| l.id == CheckId::Disk).unwrap().fix.unwrap().to_string();
-        // What all pods of a node show alike names none of them.
-        let named = said.contains(&format!("kubectl exec -n ims chronos-0 -- du -xh {place}"));
-        assert_eq!(named, place != "/", "{said}");
-        said
-    };
-    assert!(fix("/var/log/chronos").starts_with("logs grow there: a lower logLevel"), "{}", fix("/var/log/chronos"));
-    assert!(fix("/data").starts_with("larger storage for persistentvolumeclaim/data-chronos-0"), "{}", fix("/data"));
-    assert!(fix("/scratch").starts_with("a larger sizeLimit than 8Mi"), "{}", fix("/scratch"));
-    assert!(fix("/").starts_with("make room on the disk of node one"), "{}", fix("/"));
-}
-
 /// What is asked is said as people know it.
 #[test]
 fn a_question_is_named_by_what_is_asked() {
@@ -425,7 +406,7 @@ fn a_question_is_named_by_what_is_asked() {
     let line = lines(&facts).into_iter().find(|l| l.status == CheckStatus::Failed).unwrap();
     assert_eq!(line.title, "components answer for themselves: homestead-0, HTTP GET /ping on 8888");
     let fix = line.fix.unwrap().to_string();
-    assert!(fix.contains("kubectl exec -n ims homestead-0 -- supervisorctl restart"), "{fix}");
+    assert!(fix.ends_with("where it hangs, kubectl delete pod -n ims homestead-0, which loses nothing"), "{fix}");
 }
 
 /// What a deployment costs is asked of the deployment itself.

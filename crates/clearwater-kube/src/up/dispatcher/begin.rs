@@ -30,7 +30,7 @@ use crate::apply::checks::{beside, heed};
 use crate::apply::preflight::{self, counts};
 use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError, Planned};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, is_forbidden};
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
 use crate::observe::{MembersSeen, Observation, Secrets};
@@ -194,15 +194,7 @@ async fn looked(
     let (skew, live) = futures::join!(cluster.clock_skew(), LiveState::look(cluster).boxed());
     let standing = match live {
         Ok(standing) => standing,
-        Err(error) => {
-            // Who may not look is told all that is lacking.
-            if error.is_forbidden() {
-                let lines = rights::check_all(cluster, Task::Up).await;
-                let told = checks::tell(lines, "written", emitter).await;
-                told.map_err(|(outcome, summary)| Stop::unwritten(outcome, summary))?;
-            }
-            return Err(unseen(&error));
-        }
+        Err(error) => return Err(not_seen(cluster, error, emitter).await),
     };
     let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     if until <= Instant::now() && !options.dry_run {
@@ -212,6 +204,17 @@ async fn looked(
     let counts = counts::others(cluster, &options.deployment, scope, &standing).await;
     agreed(options, scope, &work, counts, unseen, emitter, steering).await?;
     Ok((skew, standing, work))
+}
+
+/// How a run ends that could not see what stands. Who may not look lacks other rights, mostly: all are told at once.
+async fn not_seen(cluster: &Cluster, error: PrepareError, emitter: &mut Emitter) -> Stop {
+    if error.is_forbidden() {
+        let lines = rights::check_all(cluster, Task::Up).await;
+        if let Err((outcome, summary)) = checks::tell(lines, "written", emitter).await {
+            return Stop::unwritten(outcome, summary);
+        }
+    }
+    unseen(&error)
 }
 
 /// How a run ends that could not ask what it has to know.
@@ -449,4 +452,39 @@ fn settings(shared: &[Planned]) -> BTreeMap<String, String> {
 fn virtual_addresses(service: &DynamicObject) -> Vec<IpAddr> {
     let all = service.data.pointer("/spec/clusterIPs").and_then(serde_json::Value::as_array);
     all.into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::event::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api;
+
+    /// Who may do nothing is told of all that is missing, and not of the first list alone.
+    #[tokio::test]
+    async fn who_may_not_look_is_told_of_every_right() {
+        let (cluster, _) = fake_api::cluster(|path| {
+            let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {},
+                "status": {"allowed": false}});
+            Some(if path.ends_with("/selfsubjectaccessreviews") { review } else { Value::Null })
+        });
+        let (out, mut events) = mpsc::channel::<Event>(1000);
+        let mut emitter = Emitter::new(out);
+        let error = LiveState::look(&cluster).await.expect_err("nothing may be seen");
+        let stop = not_seen(&cluster, error, &mut emitter).await;
+        assert_eq!((stop.outcome, stop.writes), (Outcome::PreflightFailed, 0), "{}", stop.summary);
+        let mut failed = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            if let EventKind::Checked { line } = event.what
+                && line.status == CheckStatus::Failed
+            {
+                failed.push(format!("{} {}", line.title, line.detail));
+            }
+        }
+        for right in ["deployments", "configmaps", "pods"] {
+            assert!(failed.iter().any(|line| line.contains(right)), "{right}: {failed:?}");
+        }
+    }
 }

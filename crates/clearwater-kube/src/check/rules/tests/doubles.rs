@@ -276,6 +276,22 @@ fn a_service_that_is_missing_is_told_once() {
     assert!(told(&facts).contains(&(CheckId::Names, CheckStatus::NotApplicable)));
 }
 
+/// A Service whose selector was changed leads nowhere, and its name has no address: what names it is right.
+#[test]
+fn a_service_that_leads_to_nobody_is_told_once() {
+    let mut facts = health();
+    part(&mut facts, Component::Sprout).stage = Stage::Settling;
+    part(&mut facts, Component::Sprout)
+        .problems
+        .push(Finding::new(About::Pods, "0 of 1 endpoint of Service sprout is ready"));
+    is_wrong(&mut facts, Component::Sprout, About::Pod("sprout-0".to_owned(), Part::Name("sprout.ims".to_owned())));
+    inside(&mut facts, "bono-0").missing = vec![("upstream_hostname".to_owned(), "sprout.ims".to_owned())];
+    assert_eq!(told(&facts), [(CheckId::Workloads, CheckStatus::Failed), (CheckId::Names, CheckStatus::NotApplicable)]);
+    // What names another than the Service that leads there is wrong by itself.
+    facts.parts.iter_mut().for_each(|p| p.judged.problems.clear());
+    assert_eq!(told(&facts), [(CheckId::Names, CheckStatus::Failed)]);
+}
+
 #[test]
 fn an_end_for_want_of_memory_is_told_by_the_check_of_memory() {
     let mut facts = health();
@@ -300,6 +316,11 @@ fn lists_that_etcd_does_not_tell_are_told_with_etcd() {
     is_wrong(&mut facts, Component::Etcd, About::Pod("etcd-0".to_owned(), Part::Question(1)));
     is_wrong(&mut facts, Component::Astaire, About::Members);
     facts.parts.iter_mut().filter(|p| p.component == Component::Astaire).for_each(|p| p.members_read = false);
+    let told_of_etcd = lines(&facts).into_iter().find(|l| l.status == CheckStatus::Failed).unwrap();
+    assert!(
+        told_of_etcd.detail.ends_with("; by it no member of astaire joins, leaves or hears of others"),
+        "{told_of_etcd:?}"
+    );
     assert_eq!(told(&facts), [(CheckId::Answers, CheckStatus::Failed), (CheckId::Members, CheckStatus::NotApplicable)]);
 }
 
