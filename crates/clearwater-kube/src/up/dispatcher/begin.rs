@@ -30,7 +30,7 @@ use crate::apply::checks::{beside, heed};
 use crate::apply::preflight::{self, counts};
 use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError, Planned};
-use crate::cluster::{Cluster, is_forbidden};
+use crate::cluster::Cluster;
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
 use crate::observe::{MembersSeen, Observation, Secrets};
