@@ -566,10 +566,10 @@ fn an_error_is_of_the_call_whose_message_its_thread_logs_next() {
             logs(&planted(rows), 0).concat().into_iter().map(|one| threaded(one, "7f0001")).collect();
         records.sort_by_key(|(_, time, _)| *time);
         let begin = records[0].1;
-        let (lane, time, other) = records[0].clone();
+        let (component, time, other) = records[0].clone();
         let other = String::from_utf8(other.bytes().to_vec()).unwrap().replace("c1@192.0.2.1", "c2@192.0.2.1");
         let other =
-            threaded((lane, time, Record::new(LogGrammar::Cpp, other.replacen(" [7f0001]", "", 1))), "7f0002").2;
+            threaded((component, time, Record::new(LogGrammar::Cpp, other.replacen(" [7f0001]", "", 1))), "7f0002").2;
         records.insert(0, line(begin, "7f0002", "wrong password"));
         records.insert(1, ("sprout", begin, other));
         let last = records.iter().position(|(_, time, _)| *time > begin).unwrap();
