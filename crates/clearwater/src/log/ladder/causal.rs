@@ -237,8 +237,14 @@ impl<'l> Between<'l> {
         for column in columns.values_mut() {
             column.sort_unstable();
             let (mut end, mut begin) = (0, usize::MAX);
-            column.iter_mut().for_each(|(_, until, _)| (end, *until) = (end.max(*until), end.max(*until)));
-            column.iter_mut().rev().for_each(|(_, _, from)| (begin, *from) = (begin.min(*from), begin.min(*from)));
+            for (_, until, _) in column.iter_mut() {
+                end = end.max(*until);
+                *until = end;
+            }
+            for (_, _, from) in column.iter_mut().rev() {
+                begin = begin.min(*from);
+                *from = begin;
+            }
         }
         let mut earliest: Vec<_> = hops.iter().map(|hop| (hop.time, u8::from(hop.status.is_some()) * 2)).collect();
         for n in (1..earliest.len()).rev() {

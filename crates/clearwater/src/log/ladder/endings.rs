@@ -611,13 +611,8 @@ fn lines_of_a_party_are_of_the_time_of_the_call() {
 fn a_message_that_is_logged_twice_is_one() {
     let planted = planted("a>bono>sprout>bono INVITE, bono>sprout 430, sprout>bono ACK/1-ACK");
     let mut records = logs(&planted, 0).concat();
-    let (place, twice) = records
-        .iter()
-        .enumerate()
-        .filter(|(_, one)| one.0 == "bono")
-        .next_back()
-        .map(|(n, one)| (n, one.clone()))
-        .unwrap();
+    let place = records.iter().rposition(|one| one.0 == "bono").unwrap();
+    let twice = records[place].clone();
     records.insert(place, twice.clone());
     records.push((twice.0, twice.1 + SignedDuration::from_millis(500), twice.2));
     for known in [true, false] {
