@@ -299,7 +299,7 @@ const ENDINGS: [(&str, &str); 70] = [
     // What is acknowledged is another's refusal.
     (
         "a>bono>sprout INVITE, sprout>bono INVITE 1, sprout>bono>b INVITE 2, bono>sprout 430 1, sprout>bono ACK/1-ACK 1, \
-         b>bono>sprout>bono>a 200 2, b>bono>sprout>bono>a 200 2",
+         b>bono>sprout 200 2, sprout>bono>a 200, b>bono>sprout 200 2, sprout>bono>a 200",
         "a does not acknowledge",
     ),
     // The caller gives up, and is told what another phone had said before.
