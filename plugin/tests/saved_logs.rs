@@ -58,7 +58,7 @@ fn archived(name: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn zipped(name: &str, bytes: &[u8]) -> Vec<u8> {
-    packed(&[(name, bytes), ("report.json", b"{}")])
+    packed(&[(name, bytes), ("report.json", b"{\"v\": 1}")])
 }
 
 fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {

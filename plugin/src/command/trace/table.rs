@@ -308,7 +308,7 @@ impl Trace {
                 for (n, dialog) in all.iter().enumerate() {
                     context.results().styled(&format!("{}\n", table.row(n, style(dialog.outcome()))))?;
                 }
-                let from = self.from.as_ref().map(|path| format!(" --from {}", typed(&path.display().to_string())));
+                let from = self.from.as_ref().map(|path| format!(" --from {}", typed(&spelled(path))));
                 let draw = command(&format!("trace CALL-ID{}", from.unwrap_or_default()));
                 context.talk().note(format!("`{draw}` draws one of them"));
             }
