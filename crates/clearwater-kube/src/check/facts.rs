@@ -103,7 +103,7 @@ pub(super) fn public_keys(subjects: &[Subject], seen: &Observation) -> BTreeSet<
                 let key = public.iter().find(|(key, value)| {
                     variable.name.eq_ignore_ascii_case(key)
                         && Keys::reader(key) == subject.component()
-                        && held == Some(&**value)
+                        && held == Some(value)
                 });
                 found.extend(key.map(|(key, _)| (pod.name_any(), (*key).to_owned())));
             }
