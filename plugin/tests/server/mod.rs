@@ -175,9 +175,8 @@ impl Manners {
         match self {
             Self::Expiring(after) if before >= after => Self::Unauthorized,
             Self::Dying(after) if before >= after => Self::Silent,
-            Self::Dying(_) => Self::Answering,
             Self::But(resource, its) if asked(target).is_some_and(|a| a.is(resource)) => *its,
-            Self::But(..) => Self::Answering,
+            Self::But(..) | Self::Dying(_) => Self::Answering,
             Self::ButWrites(its) => {
                 let tries = target.contains("/selfsubject") || target.contains("dryRun=");
                 if method == "GET" || tries { Self::Answering } else { *its }
