@@ -224,7 +224,6 @@ fn a_dead_server_is_waited_for_once() {
 /// The same where it dies after some answers: whatever is asked for then is waited for once.
 #[test]
 fn a_server_that_dies_in_the_middle_is_waited_for_once() {
-    const TIME: Duration = Duration::from_secs(10);
     let mut wrong = Vec::new();
     for answers in [1, 3, 8] {
         let ended: Vec<Option<String>> = std::thread::scope(|scope| {
