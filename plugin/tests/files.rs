@@ -355,7 +355,7 @@ fn words_that_cannot_be_used_end_with_2_at_once() {
 #[test]
 fn aliases_that_come_to_millions_cost_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let level = |n: usize, of: &str| format!("l{n}: &l{n} [{}]\n", vec![of; 9].join(", "));
+    let level = |n: usize, of: &str| format!("l{n}: &l{n} [{}]\n", [of; 9].join(", "));
     let bomb = |begin: &str| {
         let levels = (1..12).map(|n| level(n, &format!("*l{}", n - 1))).collect::<String>();
         format!("{begin}{}{levels}", level(0, "x"))
