@@ -1,5 +1,7 @@
 //! What stands, what is wanted, and what would have to be done: everything before the first write.
 
+mod workload;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -7,16 +9,15 @@ use clearwater::component::Component;
 use clearwater::config::{Deployment, KeyPolicy};
 use clearwater::event::{Change, CheckLine, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, HOLD, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL,
-    ServicesFirst, WorkloadKind, balance, held, held_by, provisional, services_first, workloads,
+    self, Balance, HOLD, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, ServicesFirst, WorkloadKind,
+    balance, held_by, provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Remedied, Remedy};
 use futures::FutureExt;
-use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, PodTemplateSpec, Secret, Service};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use thiserror::Error;
@@ -26,8 +27,8 @@ use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned, PlannedPods, checks, storage_class};
 use crate::cluster::{Cluster, FailedAt, NamespaceState, is_forbidden, list_all, visible};
 use crate::observe::{Secrets, Subject, Workload};
-use crate::pod::object::claims_of;
 use crate::rights::grant;
+pub(crate) use workload::LiveWorkload;
 
 /// Why nothing could be planned.
 #[derive(Debug, Error)]
@@ -86,71 +87,6 @@ pub(crate) struct LiveState {
     /// Components that an earlier run holds, and until when, in seconds since 1970.
     pub(crate) held: BTreeMap<Component, i64>,
     pub(crate) name_servers: NameServers,
-}
-
-/// A workload that stands, of either kind.
-#[derive(Clone, Copy)]
-pub(crate) struct LiveWorkload<'a> {
-    kind: WorkloadKind,
-    pub(crate) name: &'a str,
-    pub(crate) metadata: &'a ObjectMeta,
-    /// How many pods it is to have, where it says so.
-    pub(crate) replicas: Option<i32>,
-    /// What its pods are made from.
-    template: Option<&'a PodTemplateSpec>,
-    /// Whether each of its pods is made a volume.
-    makes_volumes: bool,
-}
-
-impl<'a> LiveWorkload<'a> {
-    fn of_deployment(name: &'a str, object: &'a DeploymentObject) -> Self {
-        let spec = held::<DeploymentSpec>(&object.spec);
-        Self {
-            kind: WorkloadKind::Deployment,
-            name,
-            metadata: &object.metadata,
-            replicas: spec.and_then(|s| s.replicas),
-            template: spec.map(|s| &s.template),
-            makes_volumes: false,
-        }
-    }
-
-    fn of_set(name: &'a str, object: &'a StatefulSet) -> Self {
-        let spec = held::<StatefulSetSpec>(&object.spec);
-        let claims = spec.and_then(|s| s.volume_claim_templates.as_ref());
-        Self {
-            kind: WorkloadKind::StatefulSet,
-            name,
-            metadata: &object.metadata,
-            replicas: spec.and_then(|s| s.replicas),
-            template: spec.map(|s| &s.template),
-            makes_volumes: claims.is_some_and(|claims| !claims.is_empty()),
-        }
-    }
-
-    pub(crate) fn workload(&self) -> Workload {
-        Workload { kind: self.kind, name: self.name.to_owned() }
-    }
-
-    /// The component that its pods' label names, whoever made it.
-    pub(crate) fn labelled(&self) -> Option<Component> {
-        self.template?.metadata.as_ref()?.labels.as_ref()?.get(SERVICE_LABEL)?.parse().ok()
-    }
-
-    /// What its pods are.
-    pub(crate) fn pod(&self) -> Option<&'a PodSpec> {
-        self.template?.spec.as_ref()
-    }
-
-    /// How many pods it has.
-    pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.replicas.unwrap_or(1)).unwrap_or(0)
-    }
-
-    /// Whether its pods keep something on a volume.
-    fn has_volumes(&self) -> bool {
-        self.makes_volumes || self.pod().is_some_and(|spec| claims_of(spec).next().is_some())
-    }
 }
 
 impl LiveState {

@@ -8,11 +8,12 @@ use super::super::facts::Facts;
 use crate::judge::renewal::Renewal;
 
 /// Ends whoever listens at a TCP port, whatever it is called, by the tables of the kernel (proc(5), `/proc/net/tcp`: 0A is a socket
-/// that listens).
+/// that listens). What a daemon with a user of its own has open even root may not see in a container: then whatever runs as that user.
 fn kill(port: u16) -> String {
     format!(
-        "cat /proc/net/tcp* | while read -r _ at _ is _ _ _ _ _ inode _; do [[ $at,$is != *:{port:04X},0A ]] || \
-         find /proc/[0-9]*/fd -lname \"socket:?$inode?\" 2>/dev/null; done | cut -d/ -f3 | sort -u | xargs -r kill -KILL"
+        "cat /proc/net/tcp* | while read -r _ at _ is _ _ _ user _ inode _; do [[ $at,$is == *:{port:04X},0A ]] || continue; \
+         if ((user)); then grep -l \"^Uid:.$user.\" /proc/[0-9]*/status; else find /proc/[0-9]*/fd -lname \
+         \"socket:?$inode?\"; fi 2>/dev/null; done | cut -d/ -f3 | sort -u | xargs -r kill -KILL"
     )
 }
 
