@@ -16,7 +16,6 @@
 
 mod about;
 pub mod failure;
-mod image;
 mod outdated;
 pub(crate) mod policy;
 pub mod pull;
@@ -24,12 +23,13 @@ pub(crate) mod renewal;
 pub mod rollout;
 pub(crate) mod said;
 mod service;
+mod set_field;
 mod told;
 
 pub use about::About;
-pub(crate) use image::{SetField, set_by_others};
 pub use outdated::Outdated;
 pub(crate) use outdated::{outdated, started};
 pub use service::{Judged, Stage, Stuck, component, pods, stuck};
 pub(crate) use service::{is_unreached, is_unseen, scaled_to_0, standing};
+pub(crate) use set_field::{SetField, set_by_others};
 pub(crate) use told::{put_back, with_cause};

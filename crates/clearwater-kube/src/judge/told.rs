@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::about::About;
 use super::failure::{self, RolloutContext};
-use super::image::{SetField, set_by_others};
 use super::service::{self, Judged, Stage};
+use super::set_field::{SetField, set_by_others};
 use crate::observe::finding::Finding;
 use crate::observe::{Exits, Observation, Subject};
 use crate::pod::object::{is_pull_refused, waits_for_node};
