@@ -13,6 +13,34 @@ use crate::tools::{CARGO_DENY, servers};
 const DOCUMENTED: [&str; 8] =
     ["-p", "clearwater", "-p", "clearwater-kube", "-p", "clearwater-sip", "-p", "kubectl-clearwater"];
 
+/// What needs no cluster.
+#[derive(Debug)]
+pub struct Checks<'a> {
+    /// What keeps the machine busy.
+    pub building: Vec<Step<'a>>,
+    /// The tests, which wait for deadlines more than they compute.
+    pub tests: Step<'a>,
+    /// What is built while they wait.
+    pub beside: Vec<Step<'a>>,
+}
+
+impl Checks<'_> {
+    /// How many steps they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.building.len() + 1 + self.beside.len()
+    }
+
+    /// Runs them.
+    ///
+    /// # Errors
+    /// The first that fails.
+    pub fn run(self, steps: &mut Steps) -> anyhow::Result<()> {
+        steps.run(self.building)?;
+        steps.run_beside(self.tests, self.beside)
+    }
+}
+
 /// Runs the checks.
 ///
 /// # Errors
@@ -21,8 +49,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let mut steps = Steps::within(Duration::from_secs(30 * 60));
     let outside = Outside::new()?;
     let checks = all(&Features::found()?, &outside)?;
-    steps.expect(checks.len());
-    steps.run(checks)?;
+    steps.expect(checks.count());
+    checks.run(&mut steps)?;
     steps.summary();
     Ok(ExitCode::SUCCESS)
 }
@@ -31,27 +59,32 @@ pub fn run() -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// A tool that cannot be brought.
-pub fn all<'a>(features: &Features, outside: &'a Outside) -> anyhow::Result<Vec<Step<'a>>> {
+pub fn all<'a>(features: &Features, outside: &'a Outside) -> anyhow::Result<Checks<'a>> {
     let doc: Vec<&str> = ["doc", "--no-deps"].into_iter().chain(DOCUMENTED).collect();
-    let mut steps = vec![
+    let mut building = vec![
         Step::new("lint", "cargo", &["fmt", "--all", "--check"]),
         features.step("lint", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         features.step("lint", &doc).env("RUSTDOCFLAGS", "-D warnings"),
     ];
     if features.etcd() {
         let without = ["clippy", "--workspace", "--bin", "kubectl-clearwater", "--", "-D", "warnings"];
-        steps.push(Step::new("lint", "cargo", &without));
+        building.push(Step::new("lint", "cargo", &without));
     }
-    let mut test = features.step("test", &["test", "--workspace"]);
+    building.push(test_programs(features));
+    let mut tests = features.step("test", &["test", "--workspace"]);
     if let Some(servers) = servers()? {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([servers].into_iter().chain(env::split_paths(&path)))?;
-        test = test.env("PATH", path);
+        tests = tests.env("PATH", path);
     }
-    steps.push(test);
-    steps.extend(embed::check(outside));
-    steps.extend(CARGO_DENY.missing("lint")?);
+    let mut beside: Vec<_> = embed::check(outside).collect();
+    beside.extend(CARGO_DENY.missing("lint")?);
     let deny = ["--log-level", "error", "check", "bans", "licenses", "sources"];
-    steps.push(Step::new("lint", CARGO_DENY.program()?, &deny));
-    Ok(steps)
+    beside.push(Step::new("lint", CARGO_DENY.program()?, &deny));
+    Ok(Checks { building, tests, beside })
+}
+
+/// The step that builds the programs of all tests.
+pub fn test_programs(features: &Features) -> Step<'static> {
+    features.step("build", &["test", "--workspace", "--no-run"]).named("build the tests")
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ enum Deed<'a> {
 }
 
 /// What is done here.
-type Call<'a> = dyn FnOnce(&Display) -> Result<()> + 'a;
+type Call<'a> = dyn FnOnce(&Display) -> Result<()> + Send + 'a;
 
 impl fmt::Debug for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,7 +53,7 @@ impl<'a> Step<'a> {
     }
 
     /// A step that is done here.
-    pub fn call(group: &'static str, name: &str, deed: impl FnOnce(&Display) -> Result<()> + 'a) -> Self {
+    pub fn call(group: &'static str, name: &str, deed: impl FnOnce(&Display) -> Result<()> + Send + 'a) -> Self {
         Self { group, name: name.to_owned(), deed: Deed::Call(Box::new(deed)) }
     }
 
@@ -78,6 +79,26 @@ impl<'a> Step<'a> {
         self.with(|command| _ = command.current_dir(folder))
     }
 
+    /// The same with what is left of the machine by everything else.
+    #[must_use]
+    fn modest(mut self) -> Self {
+        if let Deed::Command(command) = &self.deed {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
+            for (key, value) in command.get_envs() {
+                match value {
+                    Some(value) => nice.env(key, value),
+                    None => nice.env_remove(key),
+                };
+            }
+            if let Some(folder) = command.get_current_dir() {
+                nice.current_dir(folder);
+            }
+            self.deed = Deed::Command(nice);
+        }
+        self
+    }
+
     /// The same without an environment variable.
     #[must_use]
     pub fn without(self, key: &str) -> Self {
@@ -98,6 +119,18 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Ended because something beside it failed.
+#[derive(Debug)]
+struct Ended;
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ended, because what ran beside it failed")
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// What a run has spent so far.
 #[derive(Debug)]
 pub struct Steps {
@@ -107,12 +140,22 @@ pub struct Steps {
     done: usize,
     of: usize,
     quiet: bool,
+    /// Somebody else's failure, after which nothing more is done.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Steps {
     /// A run that may take `deadline` in all.
     pub fn within(deadline: Duration) -> Self {
-        Self { started: Instant::now(), deadline, spent: Vec::new(), done: 0, of: 0, quiet: false }
+        Self {
+            started: Instant::now(),
+            deadline,
+            spent: Vec::new(),
+            done: 0,
+            of: 0,
+            quiet: false,
+            is_over: Arc::default(),
+        }
     }
 
     /// The same, which says nothing of a step that is soon over.
@@ -141,6 +184,41 @@ impl Steps {
             }
         }
         Ok(())
+    }
+
+    /// Runs a step that waits most of the time, and beside it others one after another with what it leaves of the machine.
+    ///
+    /// # Errors
+    /// What fails first; the other ends with it.
+    pub fn run_beside<'a>(&mut self, step: Step<'a>, others: Vec<Step<'a>>) -> Result<()> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        self.is_over = Arc::clone(&is_over);
+        let mut beside = Self {
+            started: self.started,
+            deadline: self.deadline,
+            spent: Vec::new(),
+            done: self.done + 1,
+            of: self.of,
+            quiet: self.quiet,
+            is_over: Arc::clone(&is_over),
+        };
+        let count = others.len();
+        let ending = |done: Result<()>| done.inspect_err(|_| is_over.store(true, Ordering::Relaxed));
+        let (own, other) = thread::scope(|scope| {
+            let other = scope.spawn(|| ending(beside.run(others.into_iter().map(Step::modest))));
+            (ending(self.run([step])), other.join())
+        });
+        self.is_over = Arc::default();
+        self.done += count;
+        for (group, spent) in beside.spent {
+            self.note(group, spent);
+        }
+        let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match own {
+            // What failed first is told.
+            Err(error) if error.is::<Ended>() => other.and(Err(error)),
+            own => own.and(other),
+        }
     }
 
     /// Whether it was done before the deadline.
@@ -252,6 +330,11 @@ impl Steps {
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some(status.success()));
+            }
+            if self.is_over.load(Ordering::Relaxed) {
+                child.kill()?;
+                child.wait()?;
+                bail!(Ended);
             }
             if self.started.elapsed() > self.deadline {
                 child.kill()?;
@@ -394,6 +477,21 @@ mod tests {
         let error = steps.run([sh("exit 1"), more]).unwrap_err();
         assert!(error.to_string().starts_with("`sh -c exit 1` failed"), "{error}");
         assert!(!ran);
+    }
+
+    #[test]
+    fn what_fails_beside_ends_the_other_and_is_the_one_that_is_told() {
+        let sh = |script: &str| Step::new("a", "sh", &["-c", script]);
+        let mut steps = Steps::within(Duration::from_secs(60));
+        steps.run_beside(sh("exit 0"), vec![sh("test $(nice) = 19"), sh("exit 0")]).unwrap();
+        assert_eq!(steps.title("four"), "[4/4] four");
+        let began = Instant::now();
+        let error = steps.run_beside(sh("exec sleep 30"), vec![sh("exit 1"), sh("exec sleep 30")]).unwrap_err();
+        assert!(error.to_string().starts_with("`sh -c exit 1` failed"), "{error}");
+        let error = steps.run_beside(sh("exit 1"), vec![sh("exec sleep 30")]).unwrap_err();
+        assert!(error.to_string().starts_with("`sh -c exit 1` failed"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        steps.run([sh("exit 0")]).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::bed::{NAME_VARIABLE, TESTBED, program, programs, standin};
 use crate::build::Features;
-use crate::check;
+use crate::check::{self, Checks, test_programs};
 use crate::embed::Outside;
 use crate::steps::{Step, Steps, say};
 use crate::tools::phone;
@@ -71,13 +71,21 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     warn_of_a_full_disk()?;
     let features = Features::found()?;
     let outside = Outside::new()?;
-    let checks = if options.no_check { Vec::new() } else { check::all(&features, &outside)? };
+    let mut checks = if options.no_check { None } else { Some(check::all(&features, &outside)?) };
+    if let Some(checks) = &mut checks {
+        checks.building.push(programs(&features));
+        // What the cluster is made of takes minutes to build, the first time.
+        checks.beside.splice(0..0, made());
+    }
     let prepared = prepared(&features, &options.name);
     // The tests: side by side, and one by one; and the cluster's end.
     let tests = if options.filter.is_some() { 1 } else { 2 };
-    steps.expect(checks.len() + prepared.len() + 1 + tests + usize::from(!options.keep));
-    steps.run(checks)?;
-    steps.run([programs(&features)])?;
+    let checked = checks.as_ref().map_or(1, Checks::count);
+    steps.expect(checked + prepared.len() + tests + usize::from(!options.keep));
+    match checks {
+        Some(checks) => checks.run(&mut steps)?,
+        None => steps.run([programs(&features)])?,
+    }
     let stood = stands(&options.name);
     let done = steps.run(prepared).and_then(|()| on_cluster(options, &features, &mut steps));
     if !options.keep && !stood {
@@ -97,6 +105,15 @@ fn stands(cluster: &str) -> bool {
     status.is_ok_and(|o| o.status.success())
 }
 
+/// What the cluster and its images are made of.
+fn made() -> [Step<'static>; 3] {
+    [
+        standin(),
+        bed("cluster", &["cluster", "build"]).named("build the cluster's programs"),
+        bed("images", &["standins", "build"]).named("build the images"),
+    ]
+}
+
 /// What the tests need: a cluster with the images, and their own programs, before they run side by side, or one would wait
 /// for the other's build.
 fn prepared(features: &Features, cluster: &str) -> Vec<Step<'static>> {
@@ -104,7 +121,7 @@ fn prepared(features: &Features, cluster: &str) -> Vec<Step<'static>> {
         standin(),
         bed("cluster", &["cluster", "up", "--name", cluster]).named("a cluster"),
         bed("images", &["standins", "import", "--name", cluster]).named("give it the images"),
-        features.step("build", &["test", "--workspace", "--no-run"]).named("build the tests"),
+        test_programs(features),
     ]
 }
 

@@ -41,6 +41,18 @@ pub enum Program {
 }
 
 impl Program {
+    /// All of them, those first that take longest to build.
+    pub const ALL: [Self; 8] = [
+        Self::Kube,
+        Self::CoreDns,
+        Self::KubeRouter,
+        Self::MetricsServer,
+        Self::Kubectl,
+        Self::Helper,
+        Self::Probe,
+        Self::Pause,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Kube => "kube",

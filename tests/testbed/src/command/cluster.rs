@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use clearwater_testbed::image::Archive;
 use clearwater_testbed::layout::{DEFAULT_NAME, Layout, NAME_VARIABLE};
-use clearwater_testbed::{Local, Options};
+use clearwater_testbed::{Local, Options, Program};
 
 /// What to do with the cluster.
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,8 @@ pub(crate) enum Command {
         #[arg(long)]
         wide_node_ports: bool,
     },
+    /// Build its programs where they are missing, and start nothing.
+    Build,
     /// End it and remove everything of it except built programs and imported images. Needs root.
     Down {
         #[command(flatten)]
@@ -69,6 +71,11 @@ impl Command {
             Self::Up { cluster, lifelike, wide_node_ports } => {
                 let local = Local::up(&cluster.name, Options { lifelike, wide_node_ports }, &say)?;
                 show(&format!("export KUBECONFIG={}", local.layout().kubeconfig().display()))?;
+            }
+            Self::Build => {
+                for program in Program::ALL {
+                    program.get(&say)?;
+                }
             }
             Self::Down { cluster, purge } => Local::down(&cluster.name, purge, &say)?,
             Self::Load { cluster, archives } => {
