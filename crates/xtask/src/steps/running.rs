@@ -14,14 +14,14 @@ use crate::display::{Display, Stream};
 const REST: Duration = Duration::from_secs(5);
 
 /// A program whose output is read, to show how far it is.
-pub(super) struct Running {
-    pub(super) child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     failed: Arc<Mutex<Failed>>,
     ends: mpsc::Receiver<()>,
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command, display: &Arc<Display>) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, display: &Arc<Display>) -> Result<Self> {
         // cargo draws its bar for us, too, when it is told how wide.
         command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100");
         if std::env::var_os("CARGO_TERM_COLOR").is_none() && display.is_on_a_terminal() {
@@ -48,7 +48,7 @@ impl Running {
     }
 
     /// The tests that failed, when all that it printed was read.
-    pub(super) fn read(self) -> Vec<String> {
+    pub(crate) fn read(self) -> Vec<String> {
         for _ in [Stream::Out, Stream::Err] {
             let _ = self.ends.recv_timeout(REST);
         }
