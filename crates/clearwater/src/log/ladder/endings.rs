@@ -96,9 +96,11 @@ impl Planted<'_> {
         let answer = if self.has_credentials { "\"0123abcd\"" } else { "\"\"" };
         let message = format!(
             "{first}\r\n{vias}{route}From: \"Ann\" <sip:1@ims.example>;tag={}\r\nTo: \
-             <sip:2@ims.example>\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
+             <sip:2@ims.example>{}\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
              response={answer}\r\n\r\n",
-            self.tag, self.cseq
+            self.tag,
+            if self.cseq.ends_with("INFO") { ";tag=z" } else { "" },
+            self.cseq
         );
         let (verb, word, peer) = if is_sent { ("TX", "to", self.to) } else { ("RX", "from", self.from) };
         Record::new(
@@ -444,31 +446,56 @@ proptest! {
     }
 }
 
+/// Live and saved, by each of the clocks.
+fn is_told_as(rows: &str, expected: &str) {
+    let planted = planted(rows);
+    for case in 0..CASES {
+        let logs = logs(&planted, case);
+        let mut live = logs.concat();
+        live.sort_by_key(|(_, time, _)| *time);
+        let known =
+            |host: &str| PROGRAMS.iter().find(|(_, address, _)| *address == host).map(|(name, ..)| (*name).to_owned());
+        let list = listed(&live);
+        let live = ladder(&live, known);
+        // The list says no else.
+        assert_eq!(list, (live.calls(), live.failures().len()), "{case}: {rows}");
+        assert_eq!(verdict(&live), expected, "{case}: {rows}\n{}", live.text(None));
+        is_in_order(&live, &planted, rows);
+        // Saved files do not tell whose an address is, and are read in any order.
+        for files in [[0, 1], [1, 0]] {
+            let saved: Vec<_> = files.iter().flat_map(|n| logs[*n].clone()).collect();
+            let saved = ladder(&saved, |_| None);
+            assert_eq!(saved.mermaid(), live.mermaid(), "{case}: {rows}");
+            assert_eq!(verdict(&saved), expected, "{case}: {rows}");
+        }
+    }
+}
+
 #[test]
 fn each_ending_has_its_verdict_live_and_saved_whatever_clocks_say() {
     for (rows, expected) in ENDINGS {
-        let planted = planted(rows);
-        for case in 0..CASES {
-            let logs = logs(&planted, case);
-            let mut live = logs.concat();
-            live.sort_by_key(|(_, time, _)| *time);
-            let known = |host: &str| {
-                PROGRAMS.iter().find(|(_, address, _)| *address == host).map(|(name, ..)| (*name).to_owned())
-            };
-            let list = listed(&live);
-            let live = ladder(&live, known);
-            // The list says no else.
-            assert_eq!(list, (live.calls(), live.failures().len()), "{case}: {rows}");
-            assert_eq!(verdict(&live), expected, "{case}: {rows}\n{}", live.text(None));
-            is_in_order(&live, &planted, rows);
-            // Saved files do not tell whose an address is, and are read in any order.
-            for files in [[0, 1], [1, 0]] {
-                let saved: Vec<_> = files.iter().flat_map(|n| logs[*n].clone()).collect();
-                let saved = ladder(&saved, |_| None);
-                assert_eq!(saved.mermaid(), live.mermaid(), "{case}: {rows}");
-                assert_eq!(verdict(&saved), expected, "{case}: {rows}");
-            }
-        }
+        is_told_as(rows, expected);
+    }
+}
+
+/// What is asked within a call bears the same tags as each answer: that two who gave up waiting hand nothing on is told by the
+/// order of their logs alone.
+#[test]
+fn who_gives_up_waiting_at_each_hop_hands_nothing_on() {
+    for (rows, expected) in [
+        ("a>bono>sprout>x INFO/2-INFO, sprout>bono>a 408/2-INFO, x>sprout 408/2-INFO", "x is silent to sprout"),
+        // The caller is gone, and is told nothing.
+        ("a>bono>sprout>bono>b INFO/2-INFO, sprout>bono 408/2-INFO, bono>sprout 408/2-INFO", "b is silent to bono"),
+        ("a>bono>sprout>bono>b INFO/2-INFO, bono>sprout 408/2-INFO, sprout>bono 408/2-INFO", "b is silent to bono"),
+        (
+            "a>bono>sprout>bono>b INFO/2-INFO, bono>a 408/2-INFO, bono>sprout 408/2-INFO, sprout>bono 408/2-INFO",
+            "b is silent to bono",
+        ),
+        // It is handed on all the same.
+        ("a>bono>sprout>x INFO/2-INFO, x>sprout>bono>a 408/2-INFO", "x made 408"),
+        ("a>bono>sprout>bono>b INFO/2-INFO, b>bono>sprout>bono>a 408/2-INFO", "b made 408"),
+    ] {
+        is_told_as(rows, expected);
     }
 }
 

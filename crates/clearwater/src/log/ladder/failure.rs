@@ -47,6 +47,8 @@ impl<'l> Transaction<'l> {
     /// makes 500 of it (RFC 3261 §16.7).
     fn made(&self, outcome: &'l LadderHop) -> &'l LadderHop {
         let mut made = outcome;
+        // What is asked within a call has its tags from the beginning.
+        let is_tagged = self.requests().any(|h| !h.tags.1.is_empty());
         loop {
             let place = self.hops.iter().position(|hop| std::ptr::eq(*hop, made));
             let is_same = |hop: &LadderHop| {
@@ -54,7 +56,7 @@ impl<'l> Transaction<'l> {
                 is_status && hop.depth > made.depth && hop.below == made.path && hop.to == made.from
             };
             let all = self.hops.iter().enumerate().filter(|(_, hop)| is_same(hop));
-            let ranked = all.map(|(n, hop)| (hop.tags.1 == made.tags.1, Some(n) < place, n, hop));
+            let ranked = all.map(|(n, hop)| (!is_tagged && hop.tags.1 == made.tags.1, Some(n) < place, n, hop));
             let before = ranked.filter(|(is_told, is_before, ..)| *is_told || *is_before);
             let Some((.., hop)) = before.max_by_key(|(is_told, is_before, n, _)| (*is_told, *is_before, *n)) else {
                 return made;
@@ -70,10 +72,12 @@ impl<'l> Transaction<'l> {
     }
 
     /// The furthest request below a column that had no final answer when `outcome` was sent. That it was given up (487)
-    /// is none: whoever stopped waiting asked for that.
+    /// is none: whoever stopped waiting asked for that. Nor is that somebody who had sent it on gave up waiting (408).
     fn furthest(&self, from: &Printable, outcome: Option<&LadderHop>) -> Option<&'l LadderHop> {
         let in_time = self.hops.iter().copied().take_while(|hop| !outcome.is_some_and(|o| std::ptr::eq(*hop, o)));
-        let is_final = |h: &&LadderHop| h.status >= Some(200) && h.status != Some(487);
+        let senders: HashSet<_> = self.requests().map(|h| &h.from).collect();
+        let is_late = |h: &LadderHop| h.status == Some(408) && senders.contains(&h.from);
+        let is_final = |h: &&LadderHop| h.status >= Some(200) && h.status != Some(487) && !is_late(h);
         let finals = in_time.filter(is_final).map(|h| (&h.to, &h.from, &h.branch));
         let answered: HashSet<_> = finals.collect();
         let (mut found, mut at) = (None, from);
