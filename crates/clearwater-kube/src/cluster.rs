@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clearwater::config::{ConfigErrors, Deployment, DeploymentFile};
 use clearwater::remedy::Remedy;
+use clearwater::text::{in_one_line, printable};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
@@ -257,6 +258,17 @@ const PLAIN_TO_TLS: &str = "Client sent an HTTP request to an HTTPS server";
 /// Why a server does not know somebody.
 const NO_CREDENTIALS: &str = "the token or certificate is not valid, or no longer";
 
+/// The reason that kube's client gives an answer that is no `Status` (kube-client `client/mod.rs` `handle_api_errors`).
+const NO_STATUS: &str = "Failed to parse error data";
+
+/// How many characters are told of an answer that is no `Status`.
+const MOST_SAID: usize = 300;
+
+/// What others say, as a part of a sentence.
+fn one_line(text: &str) -> String {
+    printable(&in_one_line(text)).into_owned()
+}
+
 fn words(error: &(dyn Error + 'static)) -> String {
     let api = |status: &Status| {
         if status.code == 401 {
@@ -267,8 +279,12 @@ fn words(error: &(dyn Error + 'static)) -> String {
             format!("the API server answered {} {}", status.code, status.reason)
         } else if status.message.contains(PLAIN_TO_TLS) {
             "the server speaks TLS alone: its address begins with https://".to_owned()
+        } else if status.reason == NO_STATUS {
+            // Words of nobody knows whom, of any length: what they mean is told by the number alone.
+            let said: String = one_line(&status.message).chars().take(MOST_SAID).collect();
+            format!("the API server answered {}: {said}", status.code)
         } else {
-            status.message.clone()
+            one_line(&status.message)
         }
     };
     // A watch tells of an answer with all its fields.
@@ -416,6 +432,17 @@ mod tests {
         .unwrap();
         let told = say(&kube::Error::Api(Box::new(status)));
         assert_eq!(told, "the server speaks TLS alone: its address begins with https://");
+    }
+
+    /// Whatever a server says is one line of a sentence, and what is no Status has its number.
+    #[test]
+    fn what_a_server_says_is_a_part_of_a_sentence() {
+        let told = |message: &str, reason: &str| {
+            say(&kube::Error::Api(Status::failure(message, reason).with_code(500).boxed()))
+        };
+        assert_eq!(told("no\nspace\u{1b}[31m left", "InternalError"), "no space\\u{1b}[31m left");
+        assert_eq!(told("oops\n", NO_STATUS), "the API server answered 500: oops");
+        assert_eq!(told(&"o".repeat(5000), NO_STATUS).len(), "the API server answered 500: ".len() + MOST_SAID);
     }
 
     /// The API server says `Forbidden` of what a user may not do, and of what nobody may.

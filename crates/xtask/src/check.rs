@@ -84,7 +84,8 @@ pub fn all<'a>(features: &Features, outside: &'a Outside) -> anyhow::Result<Chec
     Ok(Checks { building, tests, beside })
 }
 
-/// The step that builds the programs of all tests.
+/// The step that builds the programs of all tests, and with them the plugin and the test bed's program: built by themselves
+/// they would be built once more, with other features of their dependencies.
 pub fn test_programs(features: &Features) -> Step<'static> {
     features.step("build", &["test", "--workspace", "--no-run"]).named("build the tests")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::bed::{NAME_VARIABLE, TESTBED, program, programs, standin};
+use crate::bed::{NAME_VARIABLE, TESTBED, program, standin};
 use crate::build::Features;
 use crate::check::{self, Checks, test_programs};
 use crate::embed::Outside;
@@ -73,18 +73,17 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let outside = Outside::new()?;
     let mut checks = if options.no_check { None } else { Some(check::all(&features, &outside)?) };
     if let Some(checks) = &mut checks {
-        checks.building.push(programs(&features));
         // What the cluster is made of takes minutes to build, the first time.
         checks.beside.splice(0..0, made());
     }
-    let prepared = prepared(&features, &options.name);
+    let prepared = prepared(&options.name);
     // The tests: side by side, and one by one; and the cluster's end.
     let tests = if options.filter.is_some() { 1 } else { 2 };
     let checked = checks.as_ref().map_or(1, Checks::count);
     steps.expect(checked + prepared.len() + tests + usize::from(!options.keep));
     match checks {
         Some(checks) => checks.run(&mut steps)?,
-        None => steps.run([programs(&features)])?,
+        None => steps.run([test_programs(&features)])?,
     }
     let stood = stands(&options.name);
     let done = steps.run(prepared).and_then(|()| on_cluster(options, &features, &mut steps));
@@ -114,14 +113,12 @@ fn made() -> [Step<'static>; 3] {
     ]
 }
 
-/// What the tests need: a cluster with the images, and their own programs, before they run side by side, or one would wait
-/// for the other's build.
-fn prepared(features: &Features, cluster: &str) -> Vec<Step<'static>> {
-    vec![
+/// What the tests need: a cluster with the images.
+fn prepared(cluster: &str) -> [Step<'static>; 3] {
+    [
         standin(),
         bed("cluster", &["cluster", "up", "--name", cluster]).named("a cluster"),
         bed("images", &["standins", "import", "--name", cluster]).named("give it the images"),
-        test_programs(features),
     ]
 }
 
