@@ -265,26 +265,27 @@ const NO_STATUS: &str = "Failed to parse error data";
 const MOST_SAID: usize = 300;
 
 /// What others say, as a part of a sentence.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     printable(&in_one_line(text)).into_owned()
 }
 
 fn words(error: &(dyn Error + 'static)) -> String {
     let api = |status: &Status| {
+        let said = one_line(&status.message);
         if status.code == 401 {
-            let said = Some(status.message.as_str()).filter(|m| !m.is_empty()).unwrap_or("Unauthorized");
+            let said = if said.is_empty() { "Unauthorized" } else { &said };
             return format!("the API server does not know who asks (401 {said}): {NO_CREDENTIALS}");
         }
-        if status.message.is_empty() {
-            format!("the API server answered {} {}", status.code, status.reason)
-        } else if status.message.contains(PLAIN_TO_TLS) {
+        if said.is_empty() {
+            format!("the API server answered {} {}", status.code, one_line(&status.reason))
+        } else if said.contains(PLAIN_TO_TLS) {
             "the server speaks TLS alone: its address begins with https://".to_owned()
         } else if status.reason == NO_STATUS {
             // Words of nobody knows whom, of any length: what they mean is told by the number alone.
-            let said: String = one_line(&status.message).chars().take(MOST_SAID).collect();
-            format!("the API server answered {}: {said}", status.code)
+            let begin: String = said.chars().take(MOST_SAID).collect();
+            format!("the API server answered {}: {begin}", status.code)
         } else {
-            one_line(&status.message)
+            said
         }
     };
     // A watch tells of an answer with all its fields.
@@ -437,12 +438,16 @@ mod tests {
     /// Whatever a server says is one line of a sentence, and what is no Status has its number.
     #[test]
     fn what_a_server_says_is_a_part_of_a_sentence() {
-        let told = |message: &str, reason: &str| {
-            say(&kube::Error::Api(Status::failure(message, reason).with_code(500).boxed()))
+        let answer = |code, message: &str, reason: &str| {
+            say(&kube::Error::Api(Status::failure(message, reason).with_code(code).boxed()))
         };
+        let told = |message: &str, reason: &str| answer(500, message, reason);
         assert_eq!(told("no\nspace\u{1b}[31m left", "InternalError"), "no space\\u{1b}[31m left");
         assert_eq!(told("oops\n", NO_STATUS), "the API server answered 500: oops");
         assert_eq!(told(&"o".repeat(5000), NO_STATUS).len(), "the API server answered 500: ".len() + MOST_SAID);
+        let unknown = answer(401, "no\nsuch\u{1b}[31m user", "Unauthorized");
+        assert!(unknown.contains("(401 no such\\u{1b}[31m user)"), "{unknown}");
+        assert_eq!(told("", "a\nreason"), "the API server answered 500 a reason");
     }
 
     /// The API server says `Forbidden` of what a user may not do, and of what nobody may.

@@ -24,7 +24,6 @@ use std::time::Duration;
 use clearwater::component::{Entry, LogFile, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use clearwater::log::Assembler;
-use clearwater::text::{in_one_line, printable};
 use futures::{AsyncReadExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -33,7 +32,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout_at};
 
 use self::anonymize::Anonymizer;
-use crate::cluster::{Cluster, code_of, list_all, say};
+use crate::cluster::{Cluster, code_of, list_all, one_line, say};
 use crate::kinds::{self, ObjectKind};
 use crate::observe::subject::{Subjects, with_programs};
 use crate::observe::unasked::Unasked;
@@ -172,7 +171,7 @@ impl Gathered {
 
     /// Takes in what was not asked for, or is not there, and why.
     pub fn lack(&mut self, what: &str, why: &str) {
-        self.lacked.insert(printable(&in_one_line(&format!("{what}: {why}"))).into_owned());
+        self.lacked.insert(one_line(&format!("{what}: {why}")));
     }
 
     /// Takes in what should have been there to be had, and what was seen in its place.
