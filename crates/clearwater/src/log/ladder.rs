@@ -128,6 +128,11 @@ pub struct LadderHop {
 }
 
 impl LadderHop {
+    /// Whether it asks for something within a call: it then has the tags that each answer will have.
+    fn asks_within_a_call(&self) -> bool {
+        self.status.is_none() && !self.tags.1.is_empty()
+    }
+
     /// What is written at its arrow: of an answer, what it answers as well.
     pub fn label(&self) -> Printable {
         let mut label = self.text.to_string();

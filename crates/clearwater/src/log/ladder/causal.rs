@@ -84,14 +84,15 @@ fn causes(hops: &[LadderHop]) -> Vec<Vec<usize>> {
                 let again = told.entry((&hop.call_id, hop.path, hop.asked(), status, &hop.tags.1)).or_insert(0);
                 let same = answers.get(&(&hop.call_id, hop.path, hop.asked(), status, &hop.tags.1));
                 let same = same.filter(|_| status > 100).and_then(|same| same.get(*again).or(same.last()));
-                // Within a call all have the same tags: who says that time is up before that comes hands nothing on.
-                let is_tagged = at(own, method).and_then(|n| hops.get(n)).is_some_and(|asked| !asked.tags.1.is_empty());
-                let is_own = |cause: &LadderHop| cause.received > hop.sent && hop.sent.is_some();
-                let same = same.filter(|n| !(status == 408 && is_tagged && hops.get(**n).is_some_and(is_own)));
+                let asked = at(own, method);
+                // Where all have the same tags, who says that time is up before that comes hands nothing on.
+                let is_timeout = status == 408 && asked.is_some_and(|n| hops[n].asks_within_a_call());
+                let is_earlier = |n: usize| hop.sent.zip(hops[n].received).is_some_and(|(sent, came)| sent < came);
+                let same = same.copied().filter(|n| !(is_timeout && is_earlier(*n)));
                 *again += 1;
                 let cancel = if (status, method) == (487, "INVITE") { at(own, "CANCEL") } else { None };
                 causes[n].extend(cancel);
-                [at(own, method), same.copied()]
+                [asked, same]
             }
         };
         causes[n].extend(found.into_iter().flatten().filter(|cause| *cause != n));

@@ -94,13 +94,13 @@ impl Planted<'_> {
         let vias: String = self.vias.iter().map(|via| format!("Via: SIP/2.0/TCP 10.0.0.9;branch={via}\r\n")).collect();
         let route = if is_program(self.to) && !is_answer { "Route: <sip:x.ims.example;lr>\r\n" } else { "" };
         let answer = if self.has_credentials { "\"0123abcd\"" } else { "\"\"" };
+        // What is asked within a call has the tags of both from the beginning.
+        let tag = if self.cseq.ends_with("INFO") { ";tag=z" } else { "" };
         let message = format!(
             "{first}\r\n{vias}{route}From: \"Ann\" <sip:1@ims.example>;tag={}\r\nTo: \
-             <sip:2@ims.example>{}\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
+             <sip:2@ims.example>{tag}\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
              response={answer}\r\n\r\n",
-            self.tag,
-            if self.cseq.ends_with("INFO") { ";tag=z" } else { "" },
-            self.cseq
+            self.tag, self.cseq
         );
         let (verb, word, peer) = if is_sent { ("TX", "to", self.to) } else { ("RX", "from", self.from) };
         Record::new(

@@ -47,8 +47,7 @@ impl<'l> Transaction<'l> {
     /// makes 500 of it (RFC 3261 §16.7).
     fn made(&self, outcome: &'l LadderHop) -> &'l LadderHop {
         let mut made = outcome;
-        // What is asked within a call has its tags from the beginning.
-        let is_tagged = self.requests().any(|h| !h.tags.1.is_empty());
+        let is_within_a_call = self.requests().any(LadderHop::asks_within_a_call);
         loop {
             let place = self.hops.iter().position(|hop| std::ptr::eq(*hop, made));
             let is_same = |hop: &LadderHop| {
@@ -56,7 +55,7 @@ impl<'l> Transaction<'l> {
                 is_status && hop.depth > made.depth && hop.below == made.path && hop.to == made.from
             };
             let all = self.hops.iter().enumerate().filter(|(_, hop)| is_same(hop));
-            let ranked = all.map(|(n, hop)| (!is_tagged && hop.tags.1 == made.tags.1, Some(n) < place, n, hop));
+            let ranked = all.map(|(n, hop)| (!is_within_a_call && hop.tags.1 == made.tags.1, Some(n) < place, n, hop));
             let before = ranked.filter(|(is_told, is_before, ..)| *is_told || *is_before);
             let Some((.., hop)) = before.max_by_key(|(is_told, is_before, n, _)| (*is_told, *is_before, *n)) else {
                 return made;
