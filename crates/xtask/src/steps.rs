@@ -81,26 +81,6 @@ impl<'a> Step<'a> {
         self.with(|command| _ = command.current_dir(folder))
     }
 
-    /// The same with what is left of the machine by everything else.
-    #[must_use]
-    fn modest(mut self) -> Self {
-        if let Deed::Command(command) = &self.deed {
-            let mut nice = Command::new("nice");
-            nice.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
-            for (key, value) in command.get_envs() {
-                match value {
-                    Some(value) => nice.env(key, value),
-                    None => nice.env_remove(key),
-                };
-            }
-            if let Some(folder) = command.get_current_dir() {
-                nice.current_dir(folder);
-            }
-            self.deed = Deed::Command(nice);
-        }
-        self
-    }
-
     /// The same without an environment variable.
     #[must_use]
     pub fn without(self, key: &str) -> Self {
@@ -197,17 +177,16 @@ impl Steps {
         self.is_over = Arc::clone(&is_over);
         let mut beside = Self {
             started: self.started,
-            deadline: self.deadline,
-            spent: Vec::new(),
             done: self.done + 1,
             of: self.of,
             quiet: self.quiet,
             is_over: Arc::clone(&is_over),
+            ..Self::within(self.deadline)
         };
         let count = others.len();
         let ending = |done: Result<()>| done.inspect_err(|_| is_over.store(true, Ordering::Relaxed));
         let (own, other) = thread::scope(|scope| {
-            let other = scope.spawn(|| ending(beside.run(others.into_iter().map(Step::modest))));
+            let other = scope.spawn(|| ending(modestly().and_then(|()| beside.run(others))));
             (ending(self.run([step])), other.join())
         });
         self.is_over = Arc::default();
@@ -346,6 +325,11 @@ impl Steps {
             thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Leaves the machine to everybody else, from now on: on Linux this thread, and what it starts.
+fn modestly() -> Result<()> {
+    rustix::process::setpriority_process(None, 19).context("cannot lower the priority of a thread")
 }
 
 fn done(title: &str, took: Duration) -> String {
